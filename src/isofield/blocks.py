@@ -1,0 +1,143 @@
+"""Blocks that cover a volume, and the jobs they are bundled into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from pydantic import Field, PositiveInt, model_validator
+
+from isofield.geometry import ZYX, Roi
+from isofield.spec import Spec
+
+
+class BlocksSpec(Spec):
+    """How the volume is cut into blocks."""
+
+    write_vox: PositiveInt = Field(
+        128,
+        ge=16,
+        description="longest side of the region a block solely owns, in output voxels; "
+        "blocks are made equal, so the actual side may be smaller",
+    )
+    context_vox: int = Field(
+        16, ge=0, description="margin a block sees beyond what it owns, on each side, in output voxels"
+    )
+    overlap_vox: int = Field(
+        8, ge=0, description="half width of the ramp over which neighbouring blocks are blended, in output voxels"
+    )
+    empty_below: float | None = Field(
+        None,
+        description="blocks in which no measured grey value exceeds this are not fitted but interpolated; "
+        "null: only blocks without any contrast are",
+    )
+
+    @model_validator(mode="after")
+    def _margins(self) -> BlocksSpec:
+        if self.overlap_vox > self.context_vox:
+            raise ValueError(
+                f"overlap_vox {self.overlap_vox} exceeds context_vox {self.context_vox}; "
+                "blocks can only be blended where both see: raise context_vox or lower overlap_vox"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block: `index` counts in C order over the grid, write_roi is owned, read_roi is seen (clipped at the volume)."""
+
+    index: int
+    write_roi: Roi
+    read_roi: Roi
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """Blocks that cover a volume: write_rois tile it, read_rois add context.
+
+    One axis of 21 voxels, core 6, context 2 (w = owned, r = read only)::
+
+        wwwwwwrr                 block 0
+            rrwwwwwwrr           block 1
+                  rrwwwwwwrr     block 2
+                        rrwww    block 3: shrunk, never overhanging
+    """
+
+    shape: ZYX
+    core: ZYX
+    context: ZYX
+
+    def __post_init__(self) -> None:
+        for name in ("shape", "core", "context"):
+            object.__setattr__(self, name, ZYX(*getattr(self, name)))
+        if min(self.shape) < 1 or min(self.core) < 1 or min(self.context) < 0:
+            raise ValueError(f"BlockGrid needs shape, core >= 1 and context >= 0, got {self}")
+
+    @classmethod
+    def even(cls, shape: ZYX, spec: BlocksSpec) -> BlockGrid:
+        """As few blocks as `spec.write_vox` allows, as equal as they can be."""
+        core = ZYX(*(_even_side(length, spec.write_vox) for length in shape))
+        return cls(shape, core, ZYX(*(spec.context_vox,) * 3))
+
+    @property
+    def grid_shape(self) -> ZYX:
+        return ZYX(*(ceil(length / core) for length, core in zip(self.shape, self.core, strict=True)))
+
+    @property
+    def n_blocks(self) -> int:
+        return self.grid_shape.volume
+
+    @property
+    def bounds(self) -> Roi:
+        return Roi(ZYX(0, 0, 0), self.shape)
+
+    def __len__(self) -> int:
+        return self.n_blocks
+
+    def __iter__(self) -> Iterator[Block]:
+        return (self[index] for index in range(self.n_blocks))
+
+    def __getitem__(self, index: int) -> Block:
+        if not 0 <= index < self.n_blocks:
+            raise IndexError(f"block {index} of {self.n_blocks}")
+        write = Roi(ZYX(*(p * c for p, c in zip(self.position(index), self.core, strict=True))), self.core)
+        write = write.intersect(self.bounds)
+        return Block(index, write, write.grown(self.context).intersect(self.bounds))
+
+    def position(self, index: int) -> ZYX:
+        """Place of a block in the grid, counted in blocks."""
+        _, ny, nx = self.grid_shape
+        return ZYX(index // (ny * nx), index // nx % ny, index % nx)
+
+    def touching(self, roi: Roi, margin: int = 0) -> list[int]:
+        """Indices, ascending, of the blocks whose write_roi grown by `margin` meets `roi`."""
+        roi = roi.grown(ZYX(margin, margin, margin)).intersect(self.bounds)
+        if roi.empty:
+            return []
+        spans = [
+            range(begin // core, (end - 1) // core + 1)
+            for begin, end, core in zip(roi.offset, roi.end, self.core, strict=True)
+        ]
+        _, ny, nx = self.grid_shape
+        return [(z * ny + y) * nx + x for z in spans[0] for y in spans[1] for x in spans[2]]
+
+
+def _even_side(length: int, longest: int) -> int:
+    n = ceil(length / longest)
+    side = ceil(length / n)
+    # Sides of whole fours keep the shapes of nearly all blocks alike, so that they can be fitted in one batch.
+    rounded = -(-side // 4) * 4
+    remainder = length - (n - 1) * rounded
+    return rounded if rounded <= longest and remainder >= rounded / 2 else side
+
+
+def split_evenly(items: Sequence[int], n_parts: int) -> list[list[int]]:
+    """`items` in order, cut into `n_parts` runs whose lengths differ by at most one; the first runs are the longer."""
+    small, n_longer = divmod(len(items), n_parts)
+    parts, begin = [], 0
+    for part in range(n_parts):
+        end = begin + small + (part < n_longer)
+        parts.append(list(items[begin:end]))
+        begin = end
+    return parts

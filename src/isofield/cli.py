@@ -1,0 +1,176 @@
+"""The command line: the one door that people and the workflow's rules use."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from isofield import __version__
+from isofield.config import Config, Sections, load_config, load_sections
+from isofield.errors import InputError
+from isofield.paths import RunPaths
+from isofield.progress import say
+from isofield.stages import SECTIONS_READ
+
+EXIT_FAILED, EXIT_INPUT = 1, 2
+
+STAGES = {
+    "plan": "look at the volume and fix geometry, normalisation, blocks and jobs",
+    "train": "learn the 2-D diffusion prior from XY slices; goes on where it stopped",
+    "canvas": "create the empty OME-Zarr",
+    "fit": "fit the fields of one job's blocks; blocks that are done are kept",
+    "blend": "blend the fields into the output shards of one job",
+    "pyramid": "compute the coarser levels and write the provenance",
+    "measure": "compute the metrics",
+    "report": "write the HTML report and the neuroglancer state",
+}
+TAKES_JOB = ("fit", "blend")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 when a stage failed, 2 for input that cannot be used."""
+    # Threads that spin while they wait make torch many times slower on a machine that does something else too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except InputError as error:
+        say(f"isofield {args.command}: {error}")
+        return EXIT_INPUT
+    except BrokenPipeError:
+        return EXIT_FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="isofield",
+        description="Isotropic volumes from anisotropic 3-D microscopy.",
+        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, measure, report. "
+        "snakemake --configfile CONFIG runs all of them, in parallel and only where something is missing.",
+    )
+    top.add_argument("--version", action="version", version=f"isofield {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in STAGES.items():
+        command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        _add_config(command)
+        if name in TAKES_JOB:
+            command.add_argument(
+                "--job", type=int, help="which job, counted from 0 (default: all, one after the other)"
+            )
+        command.set_defaults(run=_run_stage)
+    status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
+    status.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=_run_status)
+    view = commands.add_parser("view", help="serve a run on this machine and print its neuroglancer link")
+    view.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
+    view.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    view.add_argument("--open", action="store_true", help="open the link in the default browser")
+    view.set_defaults(run=_run_view)
+    defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
+    defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
+    defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")
+    defaults.set_defaults(run=_run_config)
+    return top
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config_file", metavar="CONFIG", help="YAML file, or a JSON object in quotes")
+    command.add_argument(
+        "--config",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override single keys, such as fit.mode=sds source.simulate.factor=4",
+    )
+
+
+def _run_stage(args: argparse.Namespace) -> int:
+    name = args.command
+    if name == "report":
+        config: Config | Sections = load_config(args.config_file, args.overrides)
+    else:
+        config = load_sections(args.config_file, SECTIONS_READ[name], args.overrides)
+    paths = RunPaths(Path(config.run.results) / config.run.name)
+    job = getattr(args, "job", None)
+    return _stage(name)(config, paths, job) or 0
+
+
+def _stage(name: str) -> Callable:
+    """The function behind a stage. Imported only when it runs: torch and zarr take seconds to load."""
+    if name == "plan":
+        from isofield.stages.planning import plan_run
+
+        return lambda config, paths, job: plan_run(config, paths) and None
+    if name == "train":
+        from isofield.stages.training import train_prior
+
+        return lambda config, paths, job: train_prior(config, paths)
+    if name == "measure":
+        from isofield.stages.measuring import measure_run
+
+        return lambda config, paths, job: measure_run(config, paths)
+    if name == "report":
+        from isofield.stages.reporting import write_report
+
+        return lambda config, paths, job: write_report(config, paths)
+    if name == "fit":
+        return _fit
+    from isofield.stages import blending
+
+    if name == "blend":
+        return _blend
+    run = {"canvas": blending.make_canvas, "pyramid": blending.build_pyramid}[name]
+    return lambda config, paths, job: run(config, paths)
+
+
+def _fit(config: Sections, paths: RunPaths, job: int | None) -> int:
+    from isofield.plan import Plan
+    from isofield.stages.fitting import BlocksFailedError, fit_job
+
+    failed = 0
+    for one in [job] if job is not None else range(Plan.load(paths.plan).n_fit_jobs):
+        try:
+            fit_job(config, paths, one)
+        except BlocksFailedError as error:
+            say(str(error))
+            failed = EXIT_FAILED
+    return failed
+
+
+def _blend(config: Sections, paths: RunPaths, job: int | None) -> None:
+    from isofield.plan import Plan
+    from isofield.stages.blending import blend_job
+
+    for one in [job] if job is not None else range(Plan.load(paths.plan).n_blend_jobs):
+        blend_job(config, paths, one)
+
+
+def _run_status(args: argparse.Namespace) -> None:
+    from isofield.status import run_status
+
+    status = run_status(RunPaths(Path(args.folder)))
+    print(json.dumps(status.to_dict(), indent=2) if args.json else "\n".join(status.lines()))
+
+
+def _run_view(args: argparse.Namespace) -> None:
+    from isofield.report.server import view
+
+    view(Path(args.folder), port=args.port, open_browser=args.open)
+
+
+def _run_config(args: argparse.Namespace) -> None:
+    from isofield import configdoc
+
+    text = configdoc.schema_text() if args.schema else configdoc.table_text() if args.table else configdoc.yaml_text()
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The configuration: every section's Spec composed, read from YAML, checked, and cut down to what a stage may see."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+
+from isofield.blocks import BlocksSpec
+from isofield.errors import InputError
+from isofield.field.spec import FieldSpec, FitSpec
+from isofield.intensity import IntensitySpec
+from isofield.measurement import MeasurementSpec
+from isofield.omezarr.spec import OutputSpec
+from isofield.prior.spec import PriorSpec
+from isofield.quality.spec import QualitySpec
+from isofield.report.spec import ReportSpec
+from isofield.source.spec import SourceSpec
+from isofield.spec import Spec
+
+
+class RunSpec(Spec):
+    """The run as a whole."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the run and of its results folder"
+    )
+    results: str = Field("results", min_length=1, description="folder under which runs keep their results")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of everything random: same seed, same bytes (on CPU)")
+    threads_per_job: PositiveInt = Field(
+        2, description="CPU threads per job; part of what makes results reproducible bit for bit, so set, not detected"
+    )
+    memory_gb: PositiveFloat | None = Field(
+        None, description="memory one job may use in GB (10^9 bytes); null: what this machine has"
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto: CUDA where there is one, else CPU; or cpu, cuda, cuda:1",
+    )
+
+
+class Config(Spec):
+    """The whole configuration; one attribute per section."""
+
+    run: RunSpec
+    source: SourceSpec
+    measurement: MeasurementSpec = Field(default_factory=MeasurementSpec)
+    intensity: IntensitySpec = Field(default_factory=IntensitySpec)
+    blocks: BlocksSpec = Field(default_factory=BlocksSpec)
+    prior: PriorSpec = Field(default_factory=PriorSpec)
+    field: FieldSpec = Field(default_factory=FieldSpec)
+    fit: FitSpec = Field(default_factory=FitSpec)
+    output: OutputSpec = Field(default_factory=OutputSpec)
+    quality: QualitySpec = Field(default_factory=QualitySpec)
+    report: ReportSpec = Field(default_factory=ReportSpec)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        """A section with all its keys commented out reads as null; it means the defaults."""
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        simulate, operator = self.source.simulate, self.measurement.operator
+        if simulate and operator and operator != simulate.operator:
+            raise ValueError(
+                f"measurement.operator {operator!r} contradicts source.simulate.operator {simulate.operator!r}; "
+                "leave measurement.operator null"
+            )
+        if self.measurement.fwhm_nm and self.operator != "gaussian":
+            raise ValueError(
+                f"measurement.fwhm_nm {self.measurement.fwhm_nm} is given but the operator is {self.operator!r}; "
+                "set measurement.operator: gaussian or drop fwhm_nm"
+            )
+        return self
+
+    @property
+    def operator(self) -> str:
+        """The measurement operator in force."""
+        simulated = self.source.simulate.operator if self.source.simulate else "section"
+        return self.measurement.operator or simulated
+
+    def section_json(self, *names: str) -> str:
+        """Canonical JSON of some sections, or of single keys of one ("fit.blocks_per_job"): what a rule depends on."""
+        chosen: dict[str, Any] = {}
+        for name in sorted(names):
+            section, _, key = name.partition(".")
+            values = getattr(self, section).model_dump(mode="json")
+            chosen.setdefault(section, {}).update({key: values[key]} if key else values)
+        return json.dumps(chosen, sort_keys=True, separators=(",", ":"))
+
+
+SECTIONS: dict[str, type[Spec]] = {
+    name: info.annotation  # type: ignore[misc]
+    for name, info in Config.model_fields.items()
+}
+
+
+class Sections:
+    """Some sections of a configuration, by name; asking for one that was not given is an error.
+
+    A rule passes only the sections it depends on. A stage that read another would work from defaults and its results would
+    not change when the user changes that section; this makes it fail instead.
+    """
+
+    def __init__(self, given: Mapping[str, Spec]) -> None:
+        self._given = dict(given)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self._given:
+            raise AttributeError(f"this stage was not given the section {name!r}, only {sorted(self._given)}")
+        return self._given[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+
+def load_config(text: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
+    """The configuration in a YAML file, or in `text` itself if it is a JSON object, with `section.key=value` overrides.
+
+    Raises InputError naming the key, its value, the limit and the remedy.
+    """
+    return make_config(_with_overrides(read_mapping(text), overrides))
+
+
+def make_config(values: Mapping[str, Any]) -> Config:
+    """A checked Config from nested mappings. Raises InputError."""
+    with reported():
+        return Config.model_validate(values)
+
+
+def load_sections(text: str | os.PathLike[str], names: Iterable[str], overrides: Iterable[str] = ()) -> Sections:
+    """The named sections of a configuration, whole or cut down as by `Config.section_json`."""
+    values = _with_overrides(read_mapping(text), overrides)
+    names = {name.partition(".")[0] for name in names}
+    if names - values.keys():
+        whole = make_config(values)
+        return Sections({name: getattr(whole, name) for name in names})
+    with reported():
+        return Sections({name: SECTIONS[name].model_validate(values[name] or {}) for name in names})
+
+
+def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
+    """Nested mapping from a YAML file, or from `text` itself if it starts like a JSON object."""
+    name = os.fspath(text)
+    if name.lstrip().startswith("{"):
+        values = json.loads(name)
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(
+                "configuration", name, "is not a file", "Give the path of a YAML file, such as config/demo.yaml"
+            )
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError("configuration", name, f"is not valid YAML ({error})", "Mend the line it names") from error
+    if not isinstance(values, dict):
+        raise InputError("configuration", name, "holds no sections", "It needs at least run.name and source.path")
+    return values
+
+
+def _with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    for override in overrides:
+        path, equals, value = override.partition("=")
+        keys = path.split(".")
+        if not equals or not all(keys):
+            raise InputError("--config", override, "is not section.key=value", "Write it like fit.mode=sds")
+        target = values
+        for key in keys[:-1]:
+            if not isinstance(target.get(key), dict):
+                target[key] = {}
+            target = target[key]
+        target[keys[-1]] = yaml.safe_load(value)
+    return values
+
+
+class reported:  # noqa: N801  (reads as a verb at its use)
+    """Turns pydantic's ValidationError into an InputError about the first wrong key, mentioning how many more there are."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, ValidationError):
+            return
+        first, *others = error.errors()
+        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        limit = first["msg"].removeprefix("Value error, ")
+        remedy = "Mend it" if first["type"] != "extra_forbidden" else f"Remove it, or did you mean {_nearest(key)}?"
+        more = f" ({len(others)} more: {', '.join('.'.join(map(str, e['loc'])) for e in others[:5])})" if others else ""
+        shown = first["input"] if first["type"] != "missing" else None
+        raise InputError(key, shown, limit, f"{remedy} in the configuration{more}") from None
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    section, _, name = key.rpartition(".")
+    known = list(SECTIONS[section].model_fields) if section in SECTIONS else list(SECTIONS)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f"{section}." if section else "") + close[0] if close else f"one of {', '.join(known)}"

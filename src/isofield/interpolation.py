@@ -1,0 +1,48 @@
+"""Interpolation between sections as matrices along z: the baselines, and what fields are built over."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from isofield.geometry import AxialMap
+
+Kind = Literal["nearest", "linear", "cubic"]
+SPLINE_REACH = 6
+"""Sections beyond which a cubic spline forgets: each section further away weighs 0.268 times less, 4e-4 in all."""
+
+
+def section_positions(axial: AxialMap, begin: int, end: int) -> np.ndarray:
+    """Centres of planes [begin, end) in units of sections: 0.0 is the centre of section 0. float64 (end - begin,)."""
+    return (np.arange(begin, end) + 0.5) / float(axial.ratio) - 0.5
+
+
+def interpolation_matrix(axial: AxialMap, sections: range, begin: int, end: int, kind: Kind = "cubic") -> np.ndarray:
+    """Matrix (end - begin, len(sections)) that interpolates `sections` at the centres of planes [begin, end).
+
+    Rows sum to 1. Beyond the centres of the first and last section the value is held constant. cubic is the interpolating
+    B-spline with mirror boundary (scipy.ndimage's), so give SPLINE_REACH more sections than the planes touch.
+    """
+    n = len(sections)
+    at = np.clip(section_positions(axial, begin, end) - sections.start, 0, n - 1)
+    if kind == "nearest":
+        nearest = np.clip(np.floor(at + 0.5).astype(int), 0, n - 1)
+        return np.eye(n)[nearest]
+    if kind == "linear" or n < 3:
+        lower = np.minimum(np.floor(at).astype(int), max(n - 2, 0))
+        fraction = (at - lower)[:, None]
+        eye = np.eye(n)
+        return (1 - fraction) * eye[lower] + fraction * eye[np.minimum(lower + 1, n - 1)]
+    coefficients = ndimage.spline_filter1d(np.eye(n), 3, axis=0, mode="mirror")
+    columns = [
+        ndimage.map_coordinates(coefficients[:, i], at[None], order=3, mode="mirror", prefilter=False) for i in range(n)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def phase_features(axial: AxialMap, begin: int, end: int) -> np.ndarray:
+    """Where planes [begin, end) lie within their section: cosine and sine of one turn per section. float32 (2, planes)."""
+    angle = 2 * np.pi * section_positions(axial, begin, end)
+    return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)

@@ -1,0 +1,111 @@
+"""NGFF 0.5 group metadata, and where every voxel of every level lies in the world.
+
+The world is in nm. Its origin is the outer *edge* of the measured volume's first voxel. NGFF places a voxel
+by its *centre*, so voxel 0 of level k, `scale = voxel_size_nm * 2**k` wide, has `translation = origin_nm +
+scale / 2`, where `origin_nm` is the edge at which the image begins (0, or where the region begins)::
+
+    origin
+    |     |     |     |     |     |     |     |      level 0: scale s,  centres origin + s/2,  3s/2, ...
+    |           |           |           |     |      level 1: scale 2s, centres origin + s,    3s, ...
+    |                 |                 |     |      measured: scale dz, centres origin + dz/2, ...
+
+A level's voxel is the mean of the 2x2x2 voxels between the same edges, so all levels, and the measured image
+with its own voxel size, lie over each other. The last voxel of an odd side is the mean of what exists of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isofield.geometry import ZYX
+
+AXES = ("z", "y", "x")
+PROVENANCE_KEY = "isofield"
+NGFF_VERSION = "0.5"
+
+
+@dataclass(frozen=True)
+class DisplayWindow:
+    """Grey values that a viewer shows black (`start`) and white (`end`), and the range of its slider."""
+
+    min: float
+    max: float
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not self.min <= self.start < self.end <= self.max:
+            raise ValueError(f"{self} does not satisfy min <= start < end <= max")
+
+
+def level_shapes(shape: Sequence[int], min_vox: int) -> list[ZYX]:
+    """Shapes of all levels: each halves every side, rounded up, until the longest is at most `min_vox`."""
+    if min(shape) < 1 or min_vox < 1:
+        raise ValueError(f"level_shapes needs sides and min_vox of at least 1, got {tuple(shape)} and {min_vox}")
+    levels = [ZYX(*shape)]
+    while max(levels[-1]) > min_vox:
+        levels.append(ZYX(*(-(-side // 2) for side in levels[-1])))
+    return levels
+
+
+def level_transforms(
+    voxel_size_nm: Sequence[float], level: int, origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+) -> list[dict[str, Any]]:
+    """NGFF scale and translation of one level; world nm = scale * index + translation, at voxel centres."""
+    scale = [float(size) * 2**level for size in voxel_size_nm]
+    translation = [float(edge) + side / 2 for edge, side in zip(origin_nm, scale, strict=True)]
+    return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
+
+
+def multiscale(
+    name: str, n_levels: int, voxel_size_nm: Sequence[float], origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+) -> dict[str, Any]:
+    """One entry of `multiscales`: axes z, y, x in nm and the arrays "0", "1", ... with their transforms."""
+    entry: dict[str, Any] = {
+        "name": name,
+        "axes": [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES],
+        "datasets": [
+            {
+                "path": str(level),
+                "coordinateTransformations": level_transforms(voxel_size_nm, level, origin_nm),
+            }
+            for level in range(n_levels)
+        ],
+    }
+    if n_levels > 1:
+        entry["type"] = "mean"
+        entry["metadata"] = {
+            "description": "Each voxel is the mean of those of the finer level's 2x2x2 voxels that exist, "
+            "rounded to the nearest integer where the data are integers.",
+            "method": "isofield.omezarr.pyramid.downsample_shard",
+        }
+    return entry
+
+
+def omero(name: str, window: DisplayWindow) -> dict[str, Any]:
+    """Display settings of the one channel: white, with the given window."""
+    limits = {"min": window.min, "max": window.max, "start": window.start, "end": window.end}
+    return {"channels": [{"label": name, "color": "FFFFFF", "active": True, "window": limits}]}
+
+
+def group_attributes(
+    name: str,
+    n_levels: int,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    window: DisplayWindow | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Attributes of an image group: `ome` as NGFF 0.5 has it; `isofield`, how the image was made.
+
+    voxel_size_nm (z, y, x) of level 0; origin_nm (z, y, x) the world position of the image's first edge.
+    """
+    ome: dict[str, Any] = {
+        "version": NGFF_VERSION,
+        "multiscales": [multiscale(name, n_levels, voxel_size_nm, origin_nm)],
+    }
+    if window is not None:
+        ome["omero"] = omero(name, window)
+    return {"ome": ome, PROVENANCE_KEY: dict(provenance or {})}

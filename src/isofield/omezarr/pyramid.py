@@ -1,0 +1,49 @@
+"""Coarser levels: each voxel the mean of the 2x2x2 voxels of the level above, one whole shard at a time."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from isofield.geometry import ZYX, Roi
+from isofield.intensity import to_dtype
+from isofield.omezarr.store import level_shape, read_region, shard_path, write_shard
+
+_SLAB_VOX = 32
+
+
+def downsample_shard(path: str | os.PathLike[str], level: int, roi: Roi) -> None:
+    """Compute and publish the shard `roi` of `level` >= 1 from the shards of level - 1 that lie under it.
+
+    At an odd end the mean is over the voxels that exist. Raises ValueError if `roi` is not one whole shard of
+    the level, InputError if a shard that it needs is missing or damaged.
+    """
+    if level < 1:
+        raise ValueError(f"level {level} is not computed from another one")
+    shard_path(path, level, roi)
+    parent = Roi(ZYX(0, 0, 0), level_shape(path, level - 1))
+    slabs = []
+    for begin in range(roi.offset.z, roi.end.z, _SLAB_VOX):
+        end = min(begin + _SLAB_VOX, roi.end.z)
+        below = Roi.between((2 * begin, 2 * roi.offset.y, 2 * roi.offset.x), (2 * end, 2 * roi.end.y, 2 * roi.end.x))
+        fine = read_region(path, level - 1, below.intersect(parent))
+        slabs.append(to_dtype(mean_2x2x2(fine), fine.dtype))
+    write_shard(path, level, roi, np.concatenate(slabs))
+
+
+def mean_2x2x2(fine: np.ndarray) -> np.ndarray:
+    """Means of 2x2x2 voxels of a (z, y, x) array, float64; sides round up, a last odd plane stands alone."""
+    coarse = np.asarray(fine)
+    for axis in range(3):
+        coarse = _mean_of_pairs(coarse, axis)
+    return coarse
+
+
+def _mean_of_pairs(values: np.ndarray, axis: int) -> np.ndarray:
+    values = np.moveaxis(values, axis, 0)
+    mean = values[0::2].astype(np.float64)
+    paired = mean[: len(values) // 2]
+    paired += values[1::2]
+    paired /= 2
+    return np.moveaxis(mean, 0, axis)

@@ -1,0 +1,95 @@
+"""The prior on disk: safetensors for numbers, JSON for words, nothing that runs code on loading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from isofield.errors import InputError
+from isofield.prior.denoiser import Denoiser
+from isofield.prior.spec import PriorSpec
+from isofield.prior.training import TrainingState
+
+
+def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> bytes:
+    """The averaged weights with everything needed to use them, as safetensors bytes."""
+    about = {
+        "format": "isofield-prior-1",
+        "spec": spec.model_dump(mode="json"),
+        "sigma_data": denoiser.sigma_data,
+        "sigma_residual": denoiser.sigma_residual,
+        **facts,
+    }
+    return save(_contiguous(denoiser.state_dict()), {"isofield": json.dumps(about, sort_keys=True)})
+
+
+def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
+    """The denoiser in `path`, ready for inference, and the facts stored with it. Raises InputError if it is damaged."""
+    tensors, about = _read(path, "Delete it and train again")
+    spec = PriorSpec.model_validate(about["spec"])
+    denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"])
+    denoiser.load_state_dict(tensors)
+    return denoiser.to(device).eval().requires_grad_(False), about
+
+
+def pack_training(state: TrainingState, fingerprint: str) -> bytes:
+    """A training state as safetensors bytes; `fingerprint` names everything the training depends on."""
+    tensors = {f"weights/{k}": v for k, v in state.denoiser.state_dict().items()}
+    tensors |= {f"average/{k}": v for k, v in state.average.state_dict().items()}
+    for name, parameter in state.denoiser.named_parameters():
+        for key, value in state.optimiser.state.get(parameter, {}).items():
+            tensors[f"moment/{key}/{name}"] = value
+    about = {
+        "fingerprint": fingerprint,
+        "step": state.step,
+        "losses": state.losses,
+        "sigma_data": state.denoiser.sigma_data,
+        "sigma_residual": state.denoiser.sigma_residual,
+    }
+    return save(_contiguous(tensors), {"isofield": json.dumps(about, sort_keys=True)})
+
+
+def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch.device) -> TrainingState | None:
+    """The training state in `path`; None when there is none, it is damaged, or it belongs to another training."""
+    if not path.exists():
+        return None
+    try:
+        tensors, about = _read(path, "")
+    except InputError:
+        return None
+    if about["fingerprint"] != fingerprint:
+        return None
+    denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
+    average = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
+    denoiser.load_state_dict(_under(tensors, "weights/"))
+    average.load_state_dict(_under(tensors, "average/"))
+    optimiser = torch.optim.Adam(denoiser.parameters(), lr=0.0, betas=(0.9, 0.99))
+    for name, parameter in denoiser.named_parameters():
+        moments = {k: tensors.get(f"moment/{k}/{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
+        if all(value is not None for value in moments.values()):
+            optimiser.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
+    losses = [(int(step), total, mean) for step, total, mean in about["losses"]]
+    return TrainingState(denoiser, average, optimiser, about["step"], losses)
+
+
+def _read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["isofield"])
+            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError("prior checkpoint", str(path), f"cannot be read ({error})", remedy) from error
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}

@@ -1,0 +1,52 @@
+"""What the shared 2-D diffusion prior is and how it is trained."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from isofield.spec import Spec
+
+
+class PriorSpec(Spec):
+    """The 2-D diffusion denoiser learned from XY slices (EDM, Karras et al. 2022)."""
+
+    channels: tuple[PositiveInt, ...] = Field(
+        (32, 64, 96),
+        min_length=1,
+        max_length=5,
+        description="channels of the network per resolution level, finest first",
+    )
+    n_residual_blocks: PositiveInt = Field(1, description="residual blocks per level, down and up each")
+    steps: PositiveInt = Field(4000, description="training steps")
+    batch: PositiveInt = Field(16, description="patches per training step")
+    patch_vox: int = Field(64, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
+    learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate (Adam); cosine decay to zero")
+    warmup_steps: PositiveInt = Field(100, description="steps over which the learning rate rises from zero")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="decay per step of the averaged weights that are kept")
+    posterior_mean_share: float = Field(
+        0.625,
+        ge=0,
+        le=1,
+        description="share of a batch that trains the conditional mode at infinite sigma (posterior mean)",
+    )
+    unconditional_share: float = Field(
+        0.1875, ge=0, le=1, description="share of a batch that trains the unconditional mode; the rest is conditional"
+    )
+    sigma_log_mean: float = Field(-1.2, description="mean of ln sigma of the training noise")
+    sigma_log_std: PositiveFloat = Field(1.2, description="standard deviation of ln sigma of the training noise")
+    sigma_max: PositiveFloat = Field(
+        80.0, description="from this sigma on the noisy input is treated as carrying nothing"
+    )
+    pool_bytes: PositiveInt = Field(
+        512 * 2**20, description="bytes of XY crops held in memory to draw patches from, spread over the whole volume"
+    )
+    checkpoint_every_s: PositiveFloat = Field(30.0, description="seconds between training checkpoints")
+
+    @model_validator(mode="after")
+    def _shares(self) -> PriorSpec:
+        if self.posterior_mean_share + self.unconditional_share > 1:
+            raise ValueError(
+                f"posterior_mean_share {self.posterior_mean_share} + unconditional_share {self.unconditional_share} "
+                "exceed 1; lower one of them"
+            )
+        return self

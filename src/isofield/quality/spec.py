@@ -1,0 +1,19 @@
+"""What is measured about a result."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from isofield.spec import Spec
+
+
+class QualitySpec(Spec):
+    """How a result is measured against the sections, against itself, and against truth where it is known."""
+
+    n_spectrum_cubes: PositiveInt = Field(
+        8, description="cubes spread over the volume from which axial and lateral spectra are estimated"
+    )
+    spectrum_cube_vox: int = Field(64, ge=16, description="side of such a cube in voxels")
+    seam_reach_vox: PositiveInt = Field(
+        48, description="how far from a block face the planes it is compared with may lie, in voxels"
+    )

@@ -1,0 +1,1 @@
+"""From tables and slices to what a person looks at: one page, pictures, a viewer link, a file server."""

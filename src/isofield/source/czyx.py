@@ -1,0 +1,81 @@
+"""Stored arrays of any axis order as lazy dask CZYX."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import dask.array as da
+import numpy as np
+
+from isofield.source.stored import Stored
+from isofield.source.volume import VolumeInfo
+
+_CHUNK_BYTES = 4 * 2**20
+
+
+class ArrayLike(Protocol):
+    """What a reader's `load` returns: an array in the stored axis order that reads when it is indexed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...]
+
+    def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray: ...
+
+
+class OneChannel:
+    """A stored array seen as (1, Z, Y, X) in native byte order; reads when it is indexed."""
+
+    ndim = 4
+
+    def __init__(self, array: ArrayLike, axes: str, channel: int) -> None:
+        lengths = dict(zip(axes, array.shape, strict=True))
+        self.shape = (1, lengths["z"], lengths["y"], lengths["x"])
+        self.dtype = array.dtype.newbyteorder("=")
+        self._array, self._axes, self._channel = array, axes, channel
+
+    def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
+        # Readers see ascending slices of step 1; integers, steps and reversal are applied to what was read.
+        envelopes, within = zip(*(_envelope(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
+        wanted = dict(zip("czyx", envelopes, strict=True))
+        read = self._array[tuple(self._stored_index(axis, wanted) for axis in self._axes)]
+        spatial = [axis for axis in self._axes if axis in "zyx"]
+        ordered = np.transpose(np.asarray(read), [spatial.index(axis) for axis in "zyx"])
+        return ordered[None][wanted["c"]][within].astype(self.dtype, copy=False)
+
+    def _stored_index(self, axis: str, wanted: dict[str, slice]) -> slice | int:
+        if axis == "c":
+            return self._channel
+        return 0 if axis == "_" else wanted[axis]
+
+
+def _envelope(index: slice | int, length: int) -> tuple[slice, slice | int]:
+    """The shortest run of step 1 that holds `index` on an axis of `length`, and the index within that run."""
+    if not isinstance(index, slice):
+        index = range(length)[index]
+        return slice(index, index + 1), 0
+    picked = range(length)[index]
+    if not picked:
+        return slice(0, 0), slice(None)
+    return slice(min(picked), max(picked) + 1), slice(None, None, picked.step)
+
+
+def as_dask(array: ArrayLike, stored: Stored, info: VolumeInfo, channel: int) -> da.Array:
+    """`array` as lazy dask (1, Z, Y, X), in stored chunks, joined along y and x where these are small."""
+    view = OneChannel(array, stored.axes, channel)
+    lengths = dict(zip(stored.axes, array.chunks, strict=True))
+    chunks = joined_chunks((lengths["z"], lengths["y"], lengths["x"]), view.shape[1:], view.dtype.itemsize)
+    name = f"source-{da.core.tokenize(info.identity, chunks)}"
+    meta = np.empty((0, 0, 0, 0), view.dtype)
+    return da.from_array(view, chunks=(1, *chunks), name=name, asarray=True, fancy=False, meta=meta)
+
+
+def joined_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int]:
+    """Whole multiples of a storage chunk (z, y, x) along y and x, up to about 4 MiB: fewer, larger reads."""
+    z, y, x = (min(c, n) for c, n in zip(chunks, shape, strict=True))
+    while z * y * x * itemsize * 2 <= _CHUNK_BYTES and (y < shape[1] or x < shape[2]):
+        if x < shape[2] and (x <= y or y >= shape[1]):
+            x = min(2 * x, shape[2])
+        else:
+            y = min(2 * y, shape[1])
+    return z, y, x

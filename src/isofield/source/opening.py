@@ -1,0 +1,23 @@
+"""The configured volume with its voxels, lazily."""
+
+from __future__ import annotations
+
+from isofield.source.czyx import as_dask
+from isofield.source.probe import find, measured_info, stored_info
+from isofield.source.simulate import simulate
+from isofield.source.spec import SourceSpec
+from isofield.source.volume import Volume
+
+
+def open_source(spec: SourceSpec) -> Volume:
+    """The volume of `probe(spec)` as lazy dask CZYX; with `source.simulate`, the simulated one and its truth.
+
+    Opens no more than metadata. Raises InputError like `probe`.
+    """
+    reader, stored = find(spec)
+    info = stored_info(spec, stored)
+    measured = measured_info(info, spec)
+    data = as_dask(reader.load(stored), stored, info, spec.channel or 0)
+    if spec.simulate is None:
+        return Volume(measured, data)
+    return Volume(measured, *simulate(data, spec.simulate))

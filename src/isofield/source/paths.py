@@ -1,0 +1,80 @@
+"""From the text of `source.path` to the reader that understands what lies there."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from isofield.errors import InputError
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
+_KNOWN = "Known are OME-TIFF, TIFF, a folder of TIFF slices, HDF5, Zarr, OME-Zarr and phantom:tissue"
+
+
+def expand(text: str) -> str:
+    """`text` with $NAME, ${NAME}, ${NAME:-default} and a leading ~ replaced from the environment.
+
+    Raises InputError for a variable that is unset or empty and has no default.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name, default = match[1] or match[2], match[3]
+        value = os.environ.get(name, "")
+        if value:
+            return value
+        if default is None:
+            raise InputError(
+                "source.path",
+                text,
+                f"the variable {name} is not set",
+                f"Set it, or write ${{{name}:-default}}",
+            )
+        return expand(default)
+
+    return os.path.expanduser(_VARIABLE.sub(value_of, text))
+
+
+def reader_for(uri: str) -> tuple[ModuleType, Path]:
+    """The reader module (`describe`, `load`) for an expanded `source.path`, and the path to give it.
+
+    Files are known by their first bytes, folders by what they hold. Raises InputError for everything else.
+    """
+    if uri.startswith("phantom:"):
+        return _reader("phantom"), Path(uri)
+    if "://" in uri:
+        raise InputError("source.path", uri, "is not on a local file system", "Copy or mount it and give its path")
+    path = Path(uri)
+    if path.is_file():
+        return _reader(_file_format(path)), path
+    if path.is_dir():
+        return _reader(_folder_format(path)), path
+    raise InputError("source.path", uri, f"is not there (looked for {path.absolute()})", "Correct source.path")
+
+
+def _reader(name: str) -> ModuleType:
+    return import_module(f"isofield.source.{name}")
+
+
+def _file_format(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start[:4] in _TIFF_STARTS:
+            return "tiff"
+        # HDF5 allows a user block of 512 bytes before its signature; MATLAB writes one.
+        file.seek(512)
+        if _HDF5_START in (start, file.read(8)):
+            return "hdf5"
+    raise InputError("source.path", str(path), "is a file of no known format", _KNOWN)
+
+
+def _folder_format(path: Path) -> str:
+    if any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")):
+        return "zarr_store"
+    if any(entry.suffix.lower() in (".tif", ".tiff") and entry.name[0] != "." for entry in path.iterdir()):
+        return "slices"
+    raise InputError("source.path", str(path), "is a folder without TIFF slices or Zarr metadata", _KNOWN)

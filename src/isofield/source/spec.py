@@ -1,0 +1,66 @@
+"""What the user says about the volume to read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, field_validator
+
+from isofield.spec import Spec
+
+Triple = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+Interval = tuple[float, float]
+
+
+class SimulateSpec(Spec):
+    """Turn an isotropic volume into an anisotropic one and keep it as truth for the metrics."""
+
+    factor: float = Field(
+        ge=1.05, le=20, description="ratio of simulated section thickness to plane spacing; need not be whole"
+    )
+    operator: Literal["section", "skip", "gaussian"] = Field(
+        "section",
+        description="section: average of the planes a section spans; skip: one plane kept; "
+        "gaussian: Gaussian profile whose FWHM is the section thickness",
+    )
+
+
+class SourceSpec(Spec):
+    """The measured volume: where it is, what its voxels measure, which part to use."""
+
+    path: str = Field(
+        min_length=1,
+        description="file, folder or store to read: OME-TIFF, TIFF, folder of TIFF slices, HDF5, Zarr, "
+        "OME-Zarr, or phantom:tissue for the synthetic demo volume; $VAR and ${VAR:-default} are expanded",
+    )
+    dataset: str | None = Field(
+        None,
+        description="dataset inside an HDF5 file, array inside a Zarr group, or number of the series of a "
+        "TIFF that has several; null: the only one, or level 0",
+    )
+    voxel_size_nm: Triple | None = Field(
+        None, description="voxel size z, y, x in nm; null: from the metadata, which must then have it"
+    )
+    channel: int | None = Field(
+        None, ge=0, description="channel to reconstruct, counted from 0; null: the only channel of the volume"
+    )
+    simulate: SimulateSpec | None = Field(
+        None,
+        description="null: the volume is used as measured; else it is taken as isotropic truth and degraded",
+    )
+    roi_nm: tuple[Interval, Interval, Interval] | None = Field(
+        None,
+        description="region to reconstruct, [[z0, z1], [y0, y1], [x0, x1]] in nm from the volume's first "
+        "voxel edge, widened to whole measured voxels; null: everything. Prior and normalisation always see "
+        "the whole volume",
+    )
+
+    @field_validator("roi_nm")
+    @classmethod
+    def _intervals_ascend(cls, value):
+        for axis, (begin, end) in zip("zyx", value or (), strict=False):
+            if begin < 0 or end <= begin:
+                raise ValueError(
+                    f"{axis} interval [{begin}, {end}] nm is empty or starts before 0; give begin < end, both >= 0"
+                )
+        return value

@@ -1,0 +1,193 @@
+"""Stages canvas, blend and pyramid: the image on disk, every shard written once and whole."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from isofield import __version__
+from isofield.blend import Windows, gather
+from isofield.blocks import split_evenly
+from isofield.config import Sections
+from isofield.errors import InputError
+from isofield.field.checkpoint import unpack_field
+from isofield.field.fit import render_fields
+from isofield.geometry import Roi
+from isofield.intensity import clipped_count, to_dtype
+from isofield.omezarr.metadata import DisplayWindow, level_shapes
+from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.store import create_canvas, level_shape, set_provenance, shard_path, shard_rois, write_shard
+from isofield.paths import RunPaths
+from isofield.plan import Plan
+from isofield.progress import Progress
+from isofield.records import RecordStore, fingerprint, publish_json_if_changed, read_json, sha256_file, write_json
+from isofield.source import open_source
+from isofield.stages.blocks_io import MeasuredBlocks
+from isofield.stages.device import choose_device
+from isofield.stages.memory import RENDERED_BLOCKS
+
+
+def make_canvas(config: Sections, paths: RunPaths) -> None:
+    """Create the empty image, or keep it when it already is the one the plan asks for."""
+    plan = Plan.load(paths.plan)
+    create_canvas(
+        paths.isotropic,
+        plan.shape,
+        plan.dtype,
+        config.output,
+        voxel_size_nm=(plan.voxel_size_nm,) * 3,
+        origin_nm=plan.origin_nm,
+    )
+    publish_json_if_changed(paths.canvas, {"shape": plan.shape, "dtype": plan.dtype, "output": config.output})
+
+
+def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
+    """Write the shards of one job from all fields that reach into them, then publish the job's record.
+
+    A shard whose file is whole and was made from the same fields is kept.
+    """
+    plan = Plan.load(paths.plan)
+    device = choose_device(config.run.device, config.run.threads_per_job)
+    store = RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+    renderer = BlockRenderer(store, MeasuredBlocks(open_source(config.source), plan), device)
+    windows = Windows(plan.block_grid, plan.overlap_vox)
+    rois = job_shards(plan, job)
+    progress = Progress(f"blend job {job}", len(rois), "shards")
+    records = []
+    for done, roi in enumerate(rois, start=1):
+        records.append(blend_shard(roi, windows, renderer, plan, paths))
+        progress.update(done)
+    write_json(paths.blend_job(job), {"job": job, "shards": records})
+
+
+def job_shards(plan: Plan, job: int) -> list[Roi]:
+    rois = shard_rois(plan.shape, plan.shard_vox)
+    if not 0 <= job < plan.n_blend_jobs:
+        raise InputError("--job", job, f"the plan has blend jobs 0 to {plan.n_blend_jobs - 1}", "Give one of these")
+    return [rois[i] for i in split_evenly(range(len(rois)), plan.n_blend_jobs)[job]]
+
+
+def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths) -> dict[str, object]:
+    """Blend and write one shard; returns its record, also kept beside the run as <index>.json."""
+    touching = windows.grid.touching(roi, windows.overlap)
+    mark = fingerprint(
+        [renderer.mark(i) for i in touching],
+        roi,
+        windows.overlap,
+        plan.intensity,
+        plan.dtype,
+        plan.fingerprints["geometry"],
+    )
+    file = shard_path(paths.isotropic, 0, roi)
+    record_path = paths.shards / f"{file.parent.parent.name}.{file.parent.name}.{file.name}.json"
+    if record_path.exists() and file.exists():
+        record = read_json(record_path)
+        if record["fingerprint"] == mark and record["sha256"] == sha256_file(file):
+            return record
+    blended = gather(roi, windows, renderer.render)
+    grey = plan.contrast.restore(blended.values)
+    write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
+    record = {
+        "fingerprint": mark,
+        "offset": roi.offset,
+        "shape": roi.shape,
+        "side": plan.shard_vox,
+        "sha256": sha256_file(file),
+        "bytes": file.stat().st_size,
+        "n_clipped": clipped_count(grey, plan.dtype),
+        "overlap_sum_squares": blended.overlap_sum_squares,
+        "n_overlap_vox": blended.n_overlap_vox,
+    }
+    write_json(record_path, record)
+    return read_json(record_path)
+
+
+class BlockRenderer:
+    """Renders fields over their read_rois, keeping the last few for the next shard. Skipped blocks are interpolated."""
+
+    def __init__(self, store: RecordStore, measured: MeasuredBlocks, device: torch.device) -> None:
+        self.store, self.measured, self.device = store, measured, device
+        self.grid = measured.plan.block_grid
+        self.kept: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def mark(self, index: int) -> str:
+        """What the rendered values of a block depend on. Raises InputError if the block is not done."""
+        record = self.store.read(index)
+        if record is None or self.store.state(index) not in ("done", "skipped"):
+            raise InputError(
+                "block", index, "has no finished field", "Run the fit stage again: it does just what is missing"
+            )
+        return f"{record.state}:{record.field_sha256}"
+
+    def render(self, index: int) -> np.ndarray:
+        """float32 (Z, Y, X) in working units over the block's read_roi."""
+        if index not in self.kept:
+            while len(self.kept) >= RENDERED_BLOCKS:
+                self.kept.popitem(last=False)
+            self.kept[index] = self._render(index)
+        self.kept.move_to_end(index)
+        return self.kept[index]
+
+    def _render(self, index: int) -> np.ndarray:
+        base = self.measured.base(self.grid[index].read_roi)
+        if self.store.state(index) == "skipped":
+            return base
+        if not self.store.check(index):
+            file = str(self.store.payload_path(index))
+            self.store.withdraw(index)
+            raise InputError("field", file, "was damaged after it was written", "Run again: its block is fitted anew")
+        field = unpack_field(self.store.payload_path(index).read_bytes(), self.device)
+        return render_fields(field, torch.from_numpy(base)[None].to(self.device))[0].cpu().numpy()
+
+
+def build_pyramid(config: Sections, paths: RunPaths) -> None:
+    """All coarser levels from level 0, and the provenance; shards made from the same finer ones are kept."""
+    plan = Plan.load(paths.plan)
+    shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
+    work = [(level, roi) for level, shape in enumerate(shapes) if level for roi in shard_rois(shape, plan.shard_vox)]
+    progress = Progress("pyramid", len(work), "shards")
+    for done, (level, roi) in enumerate(work, start=1):
+        downsample_shard(paths.isotropic, level, roi)
+        progress.update(done)
+    low, high = plan.intensity["low"], plan.intensity["high"]
+    kind = np.dtype(plan.dtype)
+    bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
+    set_provenance(
+        paths.isotropic,
+        provenance(plan, paths),
+        DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
+    )
+    write_json(paths.pyramid, {"levels": [level_shape(paths.isotropic, level) for level in range(len(shapes))]})
+
+
+def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
+    """How the image came to be, for the attributes of its group."""
+    facts = read_json(paths.prior_facts)
+    return {
+        "version": __version__,
+        "method": "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)",
+        "source": {key: plan.source[key] for key in ("uri", "format", "dataset", "shape_czyx", "voxel_size_nm")},
+        "measurement": {"ratio": plan.ratio, "operator": plan.operator, "fwhm_vox": plan.fwhm_vox},
+        "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
+        "fingerprints": {
+            **plan.fingerprints,
+            "fit": read_json(paths.current_fit)["fingerprint"],
+            "prior": facts["fingerprint"],
+        },
+        "seed": facts["seed"],
+        "software": _software(),
+    }
+
+
+def _software() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numpy", "torch", "zarr")}
+
+
+def written_shards(paths: RunPaths, plan: Plan) -> list[dict]:
+    """The records of all blend jobs' shards."""
+    return [shard for job in range(plan.n_blend_jobs) for shard in read_json(Path(paths.blend_job(job)))["shards"]]

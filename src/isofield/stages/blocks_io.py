@@ -1,0 +1,49 @@
+"""Reading the measured sections that a block needs."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from isofield.field.fit import BlockData
+from isofield.field.inputs import block_data, interpolated, sections_needed
+from isofield.geometry import Roi
+from isofield.plan import Plan
+from isofield.source.volume import Volume
+
+
+class MeasuredBlocks:
+    """The measured volume seen through the plan: sections in grey values or working units, per output region."""
+
+    def __init__(self, volume: Volume, plan: Plan) -> None:
+        self.data, self.plan = volume.data[0], plan
+        self.axial, self.contrast, self.origin = plan.axial, plan.contrast, plan.measured_roi.offset
+
+    def grey(self, sections: range, roi: Roi) -> np.ndarray:
+        """Sections (of the planned region) over the lateral extent of `roi`, as stored: (len(sections), Y, X)."""
+        z, y, x = self.origin
+        return np.asarray(
+            self.data[
+                z + sections.start : z + sections.stop,
+                y + roi.offset.y : y + roi.end.y,
+                x + roi.offset.x : x + roi.end.x,
+            ]
+        )
+
+    def block(self, index: int, seed: int) -> BlockData:
+        """What block `index` is fitted to. The seed of the block is drawn from the run's seed and its index alone."""
+        roi = self.plan.block_grid[index].read_roi
+        sections = sections_needed(self.axial, roi)
+        units = self.contrast.normalise(self.grey(sections, roi))
+        return block_data(self.axial, self.plan.model, roi, sections, units, block_seed(seed, index))
+
+    def base(self, roi: Roi) -> np.ndarray:
+        """The interpolated measurement over `roi`, working units: what fields are built over. float32 (Z, Y, X)."""
+        sections = sections_needed(self.axial, roi)
+        return interpolated(self.axial, roi, sections, self.contrast.normalise(self.grey(sections, roi)))
+
+
+def block_seed(seed: int, index: int) -> int:
+    """A seed in [0, 2**63) for one block, independent of all others."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8], "little") >> 1

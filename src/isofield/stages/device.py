@@ -1,0 +1,23 @@
+"""Where torch computes, and with how many threads."""
+
+from __future__ import annotations
+
+import torch
+
+from isofield.errors import InputError
+
+
+def choose_device(name: str, n_threads: int) -> torch.device:
+    """The device called `name` ("auto": CUDA where there is one), with torch set to `n_threads` CPU threads.
+
+    The number of threads is part of what makes CPU results reproducible. Raises InputError if there is no such device.
+    """
+    torch.set_num_threads(n_threads)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            "run.device", name, f"this machine has {torch.cuda.device_count()} CUDA devices", "Use auto or cpu"
+        )
+    return device

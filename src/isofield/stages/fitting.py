@@ -1,0 +1,175 @@
+"""Stage fit: one job's blocks, fitted in batches, each published on its own as soon as it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from isofield.config import Sections
+from isofield.errors import InputError
+from isofield.field.checkpoint import pack_field
+from isofield.field.fit import BlockData, Denoise, FitResult, fit_fields
+from isofield.paths import RunPaths
+from isofield.plan import Plan
+from isofield.prior.checkpoint import load_prior
+from isofield.progress import Progress, say
+from isofield.records import BlockRecord, RecordStore, fingerprint, sha256_file, write_json
+from isofield.source import open_source
+from isofield.stages.blocks_io import MeasuredBlocks
+from isofield.stages.device import choose_device
+
+FIT_CODE = 1
+"""Raised whenever a change of the fitting code changes what it produces."""
+RETRY_STEP_SCALE = 0.25
+CUDA_BYTES_PER_VOX = 160
+
+
+class BlocksFailedError(Exception):
+    """Some blocks of a job could not be fitted; the others are done and kept."""
+
+
+def fit_fingerprint(config: Sections, plan: Plan, paths: RunPaths, device: torch.device) -> str:
+    """Everything a fitted block depends on: geometry, normalisation, measurement, source, prior, specs, seed, code."""
+    spec = config.fit.model_dump(exclude={"batch_blocks", "blocks_per_job", "max_attempts"})
+    return fingerprint(
+        plan.fingerprints["geometry"],
+        sha256_file(paths.prior),
+        config.field,
+        spec,
+        config.run.seed,
+        device.type,
+        FIT_CODE,
+    )
+
+
+def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
+    """Fit the blocks of one job that have no sound record yet, then publish the job's record.
+
+    Raises BlocksFailedError naming the blocks that failed every attempt; no job record is written then.
+    """
+    plan = Plan.load(paths.plan)
+    device = choose_device(config.run.device, config.run.threads_per_job)
+    store = RecordStore(paths.fields, fit_fingerprint(config, plan, paths, device))
+    blocks = job_blocks(paths, job)
+    write_json(paths.current_fit, {"fingerprint": store.fingerprint})
+    todo = [i for i in blocks.index if not (store.state(i) in ("done", "skipped") and store.check(i))]
+    say(f"fit job {job}: {len(blocks)} blocks, {len(blocks) - len(todo)} already done")
+    for index in todo:
+        if blocks.loc[index, "empty"]:
+            store.publish(
+                BlockRecord(block_id=index, state="skipped", fingerprint=store.fingerprint, message="no contrast"), None
+            )
+    filled = [i for i in todo if not blocks.loc[i, "empty"]]
+    if filled:
+        denoise, _ = load_prior(paths.prior, device)
+        measured = MeasuredBlocks(open_source(config.source), plan)
+        Fitter(config, store, measured, denoise, device).fit(filled)
+    states = {i: store.read(i) for i in blocks.index}
+    failed = [i for i, record in states.items() if record is None or record.state == "failed"]
+    if failed:
+        shown = ", ".join(map(str, failed[:20])) + (" ..." if len(failed) > 20 else "")
+        raise BlocksFailedError(
+            f"fit job {job}: {len(failed)} of {len(blocks)} blocks failed ({shown}); the others are kept. "
+            f"Their records in {store.folder} say why. Run again to retry them"
+        )
+    write_json(
+        paths.fit_job(job),
+        {
+            "fingerprint": store.fingerprint,
+            "job": job,
+            "blocks": {
+                i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in states.items() if r
+            },
+        },
+    )
+
+
+def job_blocks(paths: RunPaths, job: int) -> pd.DataFrame:
+    """Rows of blocks.parquet that belong to one job, indexed by block id."""
+    table = pd.read_parquet(paths.blocks, columns=["block_id", "job", "empty"])
+    if not 0 <= job <= table["job"].max():
+        raise InputError("--job", job, f"the plan has jobs 0 to {table['job'].max()}", "Give one of these")
+    return table[table["job"] == job].set_index("block_id").sort_index()
+
+
+class Fitter:
+    """Fits many blocks in batches of equal shape, retrying unsound ones alone and more gently."""
+
+    def __init__(
+        self, config: Sections, store: RecordStore, measured: MeasuredBlocks, denoise: Denoise, device: torch.device
+    ) -> None:
+        self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
+
+    def fit(self, indices: list[int]) -> None:
+        progress = Progress("fit", len(indices), "blocks")
+        done = 0
+        for batch in self._batches(indices):
+            data = [self.measured.block(i, self.config.run.seed) for i in batch]
+            for index in self._attempt(batch, data, attempt=1):
+                self._retry(index, data[batch.index(index)])
+            done += len(batch)
+            progress.update(done)
+
+    def _batches(self, indices: list[int]) -> Iterable[list[int]]:
+        grid = self.measured.plan.block_grid
+        axial = self.measured.axial
+        groups: dict[tuple, list[int]] = {}
+        for i in indices:
+            roi = grid[i].read_roi
+            key = (*roi.shape, len(axial.sections_inside(roi.offset.z, roi.end.z)))
+            groups.setdefault(key, []).append(i)
+        for key, members in groups.items():
+            size = self.config.fit.batch_blocks or self._fitting_batch(int(np.prod(key[:3])))
+            yield from (members[k : k + size] for k in range(0, len(members), size))
+
+    def _fitting_batch(self, n_vox: int) -> int:
+        if self.device.type != "cuda":
+            return 1
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return max(1, int(free * 0.7 / (n_vox * CUDA_BYTES_PER_VOX)))
+
+    def _attempt(self, batch: list[int], data: list[BlockData], attempt: int) -> list[int]:
+        """Fit a batch, publish its sound blocks, return the others."""
+        started = time.monotonic()
+        result = fit_fields(
+            data, self.denoise, self.config.field, self.config.fit, self.device, RETRY_STEP_SCALE ** (attempt - 1)
+        )
+        seconds = (time.monotonic() - started) / len(batch)
+        unsound = []
+        for position, index in enumerate(batch):
+            if result.sound[position]:
+                self._publish(index, "done", result, position, attempt, seconds)
+            elif attempt < self.config.fit.max_attempts:
+                unsound.append(index)
+            else:
+                self._publish(index, "failed", result, position, attempt, seconds)
+        return unsound
+
+    def _retry(self, index: int, data: BlockData) -> None:
+        for attempt in range(2, self.config.fit.max_attempts + 1):
+            say(f"fit: block {index} diverged, attempt {attempt} with a smaller step")
+            if not self._attempt([index], [data], attempt):
+                return
+
+    def _publish(self, index: int, state: str, result: FitResult, position: int, attempt: int, seconds: float) -> None:
+        stats = {
+            "loss_first": float(result.losses[0, position]),
+            "loss_last": float(result.losses[-1, position]),
+            "data_rms": float(result.data_rms[position]),
+            "prior_rms": float(result.prior_rms[position]),
+        }
+        record = BlockRecord(
+            block_id=index,
+            state=state,
+            fingerprint=self.store.fingerprint,
+            attempts=attempt,
+            seconds=seconds,
+            stats=stats,
+            message=None if state == "done" else f"diverged in {attempt} attempts: loss {stats['loss_last']:.4g}",
+        )
+        payload = pack_field(result.fields, position, self.config.field) if state == "done" else None
+        self.store.publish(record, payload)

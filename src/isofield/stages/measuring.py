@@ -1,0 +1,196 @@
+"""Stage measure: how good the image is, block by block and as a whole."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import pandas as pd
+
+from isofield.config import Sections
+from isofield.geometry import Roi
+from isofield.interpolation import SPLINE_REACH, interpolation_matrix
+from isofield.omezarr.store import read_region
+from isofield.paths import RunPaths
+from isofield.plan import Plan
+from isofield.progress import Progress
+from isofield.quality.seams import SeamScore
+from isofield.quality.similarity import MARGIN, Similarity, data_range
+from isofield.quality.spectra import DirectionalSpectra
+from isofield.records import RecordStore, read_json, write_bytes_atomic, write_json
+from isofield.source import open_source
+from isofield.stages.blending import written_shards
+from isofield.stages.blocks_io import MeasuredBlocks
+from isofield.stages.device import choose_device
+
+BASELINES = ("nearest", "linear", "cubic")
+
+
+def measure_run(config: Sections, paths: RunPaths) -> None:
+    """Write metrics.json and metrics.parquet. Memory is bounded by one block and its surroundings."""
+    choose_device("cpu", config.run.threads_per_job)
+    plan = Plan.load(paths.plan)
+    measurer = Measurer(config, plan, paths)
+    progress = Progress("measure", plan.n_blocks, "blocks")
+    rows = []
+    for index in range(plan.n_blocks):
+        rows.append(measurer.block(index))
+        progress.update(index + 1)
+    measurer.spectra()
+    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
+    write_json(paths.metrics, measurer.summary())
+
+
+class Measurer:
+    """Accumulates the metrics of one run."""
+
+    def __init__(self, config: Sections, plan: Plan, paths: RunPaths) -> None:
+        volume = open_source(config.source)
+        self.config, self.plan, self.paths = config, plan, paths
+        self.truth = None if volume.truth is None else volume.truth[0]
+        self.measured = MeasuredBlocks(volume, plan)
+        self.grid, self.axial = plan.block_grid, plan.axial
+        self.store = RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+        self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
+        methods = ("isotropic", *BASELINES)
+        self.similarity = {name: Similarity(self.full_scale) for name in methods} if self.truth is not None else {}
+        self.seams = SeamScore(self.axial.ratio)
+        self.residual = {"isotropic": 0.0, "cubic": 0.0}
+        self.n_residual = 0
+        self.spectrum: dict[str, DirectionalSpectra] = {}
+
+    def block(self, index: int) -> dict[str, object]:
+        """Row of one block, over what it owns."""
+        block = self.grid[index]
+        region = block.write_roi.grown((MARGIN,) * 3).intersect(self.grid.bounds)
+        image = read_region(self.paths.isotropic, 0, region)
+        record = self.store.read(index)
+        row: dict[str, object] = {
+            "block_id": index,
+            "state": record.state if record else "missing",
+            **{f"offset_{a}": o for a, o in zip("zyx", block.write_roi.offset, strict=True)},
+            **{f"shape_{a}": s for a, s in zip("zyx", block.write_roi.shape, strict=True)},
+        }
+        if self.truth is not None:
+            row |= self._against_truth(image, region, block.write_roi)
+        row["residual_rms"] = self._against_sections(block.write_roi)
+        row["seam"] = self._across_faces(block.write_roi)
+        row["seconds"] = record.seconds if record else float("nan")
+        row["attempts"] = record.attempts if record else 0
+        row["message"] = record.message if record else "no record"
+        return row
+
+    def _against_truth(self, image: np.ndarray, region: Roi, write_roi: Roi) -> dict[str, float]:
+        truth = self.truth_region(region)
+        # With a ratio that is not whole the last plane can reach past the truth.
+        known = Roi(region.offset, truth.shape)
+        inner = write_roi.intersect(known).relative_to(region).slices
+        inside = self.grid.bounds.intersect(known)
+        inside = inside.grown((-MARGIN,) * 3) if min(inside.shape) > 2 * MARGIN else inside
+        interior = write_roi.intersect(inside).intersect(known).relative_to(region).slices
+        row = {}
+        for name, total in self.similarity.items():
+            values = image if name == "isotropic" else self.baseline(name, region)
+            own = Similarity(self.full_scale)
+            own.add(values[: len(truth)], truth, inner, interior)
+            total.merge(own)
+            if name in ("isotropic", "cubic"):
+                prefix = "" if name == "isotropic" else "cubic_"
+                row[f"{prefix}psnr_db"], row[f"{prefix}ssim"] = own.psnr_db, own.summary()["ssim"]
+        return row
+
+    def truth_region(self, region: Roi) -> np.ndarray:
+        """Truth over `region` of the output, in grey values."""
+        origin = self.plan.measured_roi.offset
+        z = int(origin.z * self.axial.ratio)
+        shifted = region.shifted((z, origin.y, origin.x))
+        return np.asarray(self.truth[shifted.slices])  # type: ignore[index]
+
+    def baseline(self, kind: str, region: Roi) -> np.ndarray:
+        """Interpolated sections over `region` in grey values, float32, not rounded."""
+        touching = self.axial.sections_touching(region.offset.z, region.end.z)
+        reach = 2 * SPLINE_REACH
+        sections = range(max(0, touching.start - reach), min(self.axial.n_sections, touching.stop + reach))
+        matrix = interpolation_matrix(self.axial, sections, region.offset.z, region.end.z, kind)  # type: ignore[arg-type]
+        grey = self.measured.grey(sections, region).astype(np.float32)
+        return np.tensordot(matrix.astype(np.float32), grey, axes=1)
+
+    def _against_sections(self, write_roi: Roi) -> float:
+        """Rms of A x - y over the sections that begin within the block, as a share of the contrast range."""
+        sections = range(ceil(write_roi.offset.z / self.axial.ratio), ceil(write_roi.end.z / self.axial.ratio))
+        sections = range(sections.start, min(sections.stop, self.axial.n_sections))
+        if not sections:
+            return float("nan")
+        reach = ceil(2 * self.axial.ratio) if self.plan.operator == "gaussian" else 1
+        begin = max(0, int(self.axial.section_edges(sections.start)[0]) - reach)
+        end = min(self.grid.shape.z, ceil(self.axial.section_edges(sections.stop - 1)[1]) + reach)
+        region = Roi((begin, *write_roi.offset[1:]), (end - begin, *write_roi.shape[1:]))  # type: ignore[arg-type]
+        matrix = self.plan.model.matrix(self.axial, sections, begin, end)
+        wanted = self.measured.grey(sections, region).astype(np.float64)
+        contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
+        for name in self.residual:
+            values = (
+                read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)
+            )
+            squares = np.square((np.tensordot(matrix, values.astype(np.float64), axes=1) - wanted) / contrast)
+            self.residual[name] += float(squares.sum())
+            if name == "isotropic":
+                own = float(np.sqrt(squares.mean()))
+        self.n_residual += wanted.size
+        return own
+
+    def _across_faces(self, write_roi: Roi) -> float:
+        """Worst seam score of the block's own lower faces; nan at the volume's first blocks."""
+        scores = []
+        reach = self.config.quality.seam_reach_vox
+        for axis in range(3):
+            face = write_roi.offset[axis]
+            if face == 0:
+                continue
+            begin, end = list(write_roi.offset), list(write_roi.end)
+            begin[axis], end[axis] = face - reach, face + reach
+            slab = Roi.between(begin, end).intersect(self.grid.bounds)
+            values = read_region(self.paths.isotropic, 0, slab)
+            scores.append(self.seams.add(values, self.baseline("cubic", slab), axis, face - slab.offset[axis]))
+        return max(scores, default=float("nan"))
+
+    def spectra(self) -> None:
+        """Axial and lateral spectra of cubes spread over the volume."""
+        side = min(self.config.quality.spectrum_cube_vox, *self.grid.shape)
+        names = ["isotropic", "cubic"] + (["truth"] if self.truth is not None else [])
+        self.spectrum = {name: DirectionalSpectra(side) for name in names}
+        rng = np.random.default_rng(0)
+        for _ in range(self.config.quality.n_spectrum_cubes):
+            cube = Roi(tuple(int(rng.integers(n - side + 1)) for n in self.grid.shape), (side,) * 3)  # type: ignore[arg-type]
+            self.spectrum["isotropic"].add(read_region(self.paths.isotropic, 0, cube))
+            self.spectrum["cubic"].add(self.baseline("cubic", cube))
+            if self.truth is not None and self.truth_region(cube).shape == cube.shape:
+                self.spectrum["truth"].add(self.truth_region(cube))
+
+    def summary(self) -> dict[str, object]:
+        """Contents of metrics.json."""
+        shards = written_shards(self.paths, self.plan)
+        n_overlap = sum(s["n_overlap_vox"] for s in shards)
+        overlap = np.sqrt(sum(s["overlap_sum_squares"] for s in shards) / n_overlap) / 2 if n_overlap else 0.0
+        restored = 0.5 / float(self.axial.ratio)
+        states = pd.Series(self.store.scan(range(self.plan.n_blocks))).value_counts().to_dict()
+        n = max(1, self.n_residual)
+        return {
+            "run": self.plan.run_name,
+            "data_range": self.full_scale,
+            **{name: total.summary() for name, total in self.similarity.items()},
+            "residual_rms": float(np.sqrt(self.residual["isotropic"] / n)),
+            "residual_rms_cubic": float(np.sqrt(self.residual["cubic"] / n)),
+            "seam_score": self.seams.worst,
+            "seam_score_by_axis": self.seams.by_axis(),
+            "overlap_rms": float(overlap),
+            "spectral_ratio": {name: s.band_ratio(restored, 0.5) for name, s in self.spectrum.items()},
+            "spectra": {
+                "frequency_per_vox": next(iter(self.spectrum.values())).frequency,
+                **{name: s.ratio() for name, s in self.spectrum.items()},
+            },
+            "clipped_fraction": sum(s["n_clipped"] for s in shards) / self.grid.shape.volume,
+            "n_blocks": states,
+            "shape": self.plan.shape,
+            "voxel_size_nm": self.plan.voxel_size_nm,
+        }

@@ -1,0 +1,173 @@
+"""Stage plan: look at the volume, fix everything that later stages must agree on, refuse what cannot work."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+import pandas as pd
+
+from isofield.blocks import split_evenly
+from isofield.config import Sections
+from isofield.errors import InputError
+from isofield.field.representation import n_parameters
+from isofield.intensity import Intensity
+from isofield.paths import RunPaths
+from isofield.plan import Layout, Plan, lay_out
+from isofield.progress import say
+from isofield.records import fingerprint, publish_json_if_changed, write_bytes_atomic
+from isofield.source import open_source
+from isofield.source.volume import Volume, VolumeInfo
+from isofield.stages.memory import blend_job_bytes, fit_job_bytes
+from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
+
+
+def plan_run(config: Sections, paths: RunPaths) -> Plan:
+    """Write plan.json and blocks.parquet, each only if its content changed. Raises InputError before writing anything."""
+    volume = open_source(config.source)
+    layout = lay_out(config, volume.info)
+    _require_truth_alignment(volume, layout)
+    grey = require_contrast(
+        sample_crops(volume.data[0], config.intensity.n_sample_vox, config.run.seed), config.source.path
+    )
+    intensity = Intensity.from_samples(grey, config.intensity)
+    empty = empty_blocks(volume.data[0], layout.roi, layout.axial, layout.grid, config.blocks.empty_below)
+    projected = project(config, layout, np.dtype(volume.info.dtype))
+    _require_memory(config, projected)
+    plan = _compose(config, volume, layout, intensity, empty, projected)
+    table = block_table(plan, empty)
+    if publish_json_if_changed(paths.plan, plan) or not paths.blocks.exists():
+        write_bytes_atomic(paths.blocks, table.to_parquet(index=False))
+    say(summary(plan))
+    return plan
+
+
+def _compose(
+    config: Sections,
+    volume: Volume,
+    layout: Layout,
+    intensity: Intensity,
+    empty: list[int],
+    projected: dict[str, float],
+) -> Plan:
+    info = volume.info
+    simulate = config.source.simulate
+    operator = config.measurement.operator or (simulate.operator if simulate else "section")
+    fwhm_nm = config.measurement.fwhm_nm
+    fwhm_vox = fwhm_nm / float(layout.voxel_size_nm) if fwhm_nm else None
+    of_volume = fingerprint(
+        info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity
+    )
+    of_geometry = fingerprint(of_volume, layout.roi, layout.shape, layout.grid.core, layout.grid.context)
+    return Plan(
+        run_name=config.run.name,
+        source=_describe(info),
+        ratio=str(layout.axial.ratio),
+        operator=operator,
+        fwhm_vox=fwhm_vox,
+        roi=(tuple(layout.roi.offset), tuple(layout.roi.shape)),
+        voxel_size_nm=float(layout.voxel_size_nm),
+        origin_nm=tuple(float(o * v) for o, v in zip(layout.roi.offset, info.voxel_size_nm, strict=True)),
+        shape=tuple(layout.shape),
+        dtype=info.dtype,
+        intensity=intensity.to_dict(),
+        grid={"core": tuple(layout.grid.core), "context": tuple(layout.grid.context)},
+        overlap_vox=config.blocks.overlap_vox,
+        n_blocks=layout.grid.n_blocks,
+        n_empty_blocks=len(empty),
+        n_fit_jobs=layout.n_fit_jobs,
+        n_blend_jobs=layout.n_blend_jobs,
+        n_shards=layout.n_shards,
+        shard_vox=config.output.shard_vox,
+        has_truth=volume.truth is not None,
+        projected=projected,
+        fingerprints={"volume": of_volume, "geometry": of_geometry},
+    )
+
+
+def _describe(info: VolumeInfo) -> dict[str, object]:
+    return {
+        "uri": info.uri,
+        "format": info.format,
+        "dataset": info.dataset,
+        "shape_czyx": list(info.shape),
+        "dtype": info.dtype,
+        "voxel_size_nm": [str(v) for v in info.voxel_size_nm],
+        "identity": info.identity,
+    }
+
+
+def block_table(plan: Plan, empty: list[int]) -> pd.DataFrame:
+    """One row per block: its place, its job, whether it is empty. Jobs get equal shares of the blocks that are not."""
+    grid, is_empty = plan.block_grid, set(empty)
+    filled = [i for i in range(grid.n_blocks) if i not in is_empty]
+    job_of = {i: job for job, part in enumerate(split_evenly(filled, plan.n_fit_jobs)) for i in part}
+    rows = []
+    for block in grid:
+        row = {"block_id": block.index, "job": job_of.get(block.index, block.index % plan.n_fit_jobs)}
+        row["empty"] = block.index in is_empty
+        for name, roi in (("write", block.write_roi), ("read", block.read_roi)):
+            for axis, offset, side in zip("zyx", roi.offset, roi.shape, strict=True):
+                row[f"{name}_offset_{axis}"], row[f"{name}_shape_{axis}"] = offset, side
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:
+    """Memory per job and bytes and files on disk that a run with this layout needs."""
+    grid = layout.grid
+    read = [min(c + 2 * m, n) for c, m, n in zip(grid.core, grid.context, grid.shape, strict=True)]
+    field_bytes = n_parameters(config.field, read) * (1 if config.field.kind == "grid" else 4)
+    batch = config.fit.batch_blocks or 1
+    return {
+        "fit_job_bytes": float(fit_job_bytes(read, batch, config.field, layout.axial.ratio)),
+        "blend_job_bytes": float(blend_job_bytes(read, config.output.shard_vox, layout.shape, dtype.itemsize)),
+        "fields_bytes": float(field_bytes * grid.n_blocks),
+        "field_bytes_per_output_vox": field_bytes / grid.core.volume,
+        "output_bytes": float(layout.shape.volume * dtype.itemsize * 8 / 7),
+        "n_files": float(2 * grid.n_blocks + 2 * layout.n_shards + 2 * (layout.n_fit_jobs + layout.n_blend_jobs) + 40),
+    }
+
+
+def _require_memory(config: Sections, projected: dict[str, float]) -> None:
+    limit = (
+        config.run.memory_gb * 1e9 if config.run.memory_gb else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+    for stage, key in (("fit", "blocks.write_vox"), ("blend", "output.shard_vox")):
+        need = projected[f"{stage}_job_bytes"]
+        if need > limit:
+            value = config.blocks.write_vox if stage == "fit" else config.output.shard_vox
+            raise InputError(
+                key,
+                value,
+                f"a {stage} job would need {need / 1e9:.1f} GB, more than the {limit / 1e9:.1f} GB of run.memory_gb",
+                f"Lower {key}{' or fit.batch_blocks' if stage == 'fit' else ''}, or raise run.memory_gb",
+            )
+
+
+def _require_truth_alignment(volume: Volume, layout: Layout) -> None:
+    begin = layout.roi.offset.z * layout.axial.ratio
+    if volume.truth is not None and begin.denominator != 1:
+        whole = ceil(Fraction(layout.roi.offset.z) / layout.axial.ratio.denominator) * layout.axial.ratio.denominator
+        raise InputError(
+            "source.roi_nm",
+            layout.roi.offset.z,
+            "begins at a section whose edge falls between planes of the truth",
+            f"Begin at section {whole}, at {float(whole * volume.info.voxel_size_nm[0]):g} nm",
+        )
+
+
+def summary(plan: Plan) -> str:
+    """The plan in a few lines for a person."""
+    p = plan.projected
+    shape, voxel = " x ".join(map(str, plan.shape)), plan.voxel_size_nm
+    return (
+        f"{plan.run_name}: {plan.source['shape_czyx'][1:]} measured -> {shape} voxels of {voxel:g} nm (ratio {plan.ratio})\n"
+        f"{plan.n_blocks} blocks ({plan.n_empty_blocks} empty) in {plan.n_fit_jobs} fit jobs, "
+        f"{plan.n_shards} shards in {plan.n_blend_jobs} blend jobs\n"
+        f"memory per fit job {p['fit_job_bytes'] / 1e9:.1f} GB, per blend job {p['blend_job_bytes'] / 1e9:.1f} GB; "
+        f"fields {p['fields_bytes'] / 1e9:.3f} GB, image up to {p['output_bytes'] / 1e9:.3f} GB, "
+        f"about {p['n_files']:.0f} files"
+    )

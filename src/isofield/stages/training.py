@@ -1,0 +1,147 @@
+"""Stage train: the prior, from XY crops of the whole volume, resumable."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+
+from isofield import __version__
+from isofield.config import Sections
+from isofield.errors import InputError
+from isofield.intensity import Intensity
+from isofield.paths import RunPaths
+from isofield.plan import Plan
+from isofield.prior.checkpoint import pack_prior, pack_training, resume_training
+from isofield.prior.patches import LateralDegradation, PatchSampler
+from isofield.prior.training import TrainingState, initial_state, run_training
+from isofield.progress import Progress, say
+from isofield.records import fingerprint, write_bytes_atomic, write_json
+from isofield.source import open_source
+from isofield.stages.device import choose_device
+from isofield.stages.sampling import sample_crops
+
+PRIOR_CODE = 1
+"""Raised whenever a change of the training code changes what it produces."""
+MIN_PATCH_VOX = 32
+
+
+def train_prior(config: Sections, paths: RunPaths) -> None:
+    """Train the prior, or go on where an interrupted training stopped, and publish it."""
+    plan = Plan.load(paths.plan)
+    device = choose_device(config.run.device, config.run.threads_per_job)
+    sampler = make_sampler(config, plan)
+    # How often a state is saved changes nothing in what is trained.
+    spec = config.prior
+    mark = fingerprint(
+        plan.fingerprints["volume"],
+        spec.model_dump(exclude={"checkpoint_every_s"}),
+        config.run.seed,
+        device.type,
+        PRIOR_CODE,
+    )
+    state = resume_training(paths.training, mark, spec, device)
+    if state is None:
+        state = initial_state(spec, sampler, config.run.seed, device)
+        say(f"train: from scratch on {device}, {sum(p.numel() for p in state.denoiser.parameters())} parameters")
+    else:
+        say(f"train: goes on from step {state.step}")
+    progress = Progress("train", spec.steps, "steps", done=state.step)
+
+    def report(current: TrainingState) -> None:
+        note = f"loss {current.losses[-1][1]:.4f}, posterior mean {current.losses[-1][2]:.4f}" if current.losses else ""
+        progress.update(current.step, note)
+
+    def save(current: TrainingState) -> None:
+        write_bytes_atomic(paths.training, pack_training(current, mark))
+
+    run_training(state, spec, sampler, config.run.seed, save, report)
+    publish(state, config, plan, paths, sampler, mark)
+
+
+def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
+    """Patches of the measured volume in working units. Raises InputError when its sections are too small."""
+    volume = open_source(config.source)
+    contrast = Intensity(**plan.intensity)
+    n_vox = max(1, config.prior.pool_bytes // 4)
+    pool = [contrast.normalise(crop) for crop in sample_crops(volume.data[0], n_vox, config.run.seed + 1)]
+    pool = [crop for crop in pool if crop.min() < crop.max()]
+    lateral = volume.data.shape[2:]
+    patch = config.prior.patch_vox
+    while patch >= MIN_PATCH_VOX:
+        degradation = LateralDegradation(plan.model, patch)
+        if pool and max(lateral) >= degradation.length and min(lateral) >= patch:
+            if patch < config.prior.patch_vox:
+                say(f"train: patches of {patch} instead of {config.prior.patch_vox} voxels, sections are {lateral}")
+            return PatchSampler(pool, degradation, config.run.seed)
+        patch -= 8
+    need = LateralDegradation(plan.model, MIN_PATCH_VOX)
+    raise InputError(
+        "source.path",
+        config.source.path,
+        f"its sections of {lateral[0]} x {lateral[1]} voxels are too small to learn from: "
+        f"at least {need.length} x {need.patch} with contrast are needed",
+        "Use a volume with larger sections",
+    )
+
+
+def publish(
+    state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, mark: str
+) -> None:
+    """Loss log, samples picture, facts, and last the checkpoint."""
+    lines = ["step,loss,posterior_mean_loss", *(f"{s},{a:.6g},{b:.6g}" for s, a, b in state.losses)]
+    write_bytes_atomic(paths.prior_losses, ("\n".join(lines) + "\n").encode())
+    write_bytes_atomic(paths.prior_samples, samples_picture(state, sampler))
+    facts = {
+        "fingerprint": mark,
+        "version": __version__,
+        "volume": plan.fingerprints["volume"],
+        "voxel_size_nm": plan.voxel_size_nm,
+        "ratio": plan.ratio,
+        "operator": plan.operator,
+        "intensity": plan.intensity,
+        "steps": state.step,
+        "seed": config.run.seed,
+    }
+    write_bytes_atomic(paths.prior, pack_prior(state.average, config.prior, facts))
+    write_json(
+        paths.prior_facts,
+        {
+            **facts,
+            "spec": config.prior,
+            "sigma_data": state.average.sigma_data,
+            "sigma_residual": state.average.sigma_residual,
+            "final_loss": state.losses[-1] if state.losses else None,
+        },
+    )
+
+
+def samples_picture(state: TrainingState, sampler: PatchSampler, n: int = 6) -> bytes:
+    """PNG of training patches: degraded and interpolated, denoised by the prior, true."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    device = next(state.average.parameters()).device
+    batch = sampler.batch(2**30, n)
+    condition = torch.from_numpy(batch.condition).to(device)
+    with torch.no_grad():
+        denoised = state.average(None, torch.full((n,), torch.inf, device=device), condition).cpu().numpy()
+    rows = (
+        ("degraded", batch.condition[:, 0]),
+        ("posterior mean", denoised[:, 0]),
+        ("true XY patch", batch.clean[:, 0]),
+    )
+    figure, axes = pyplot.subplots(3, n, figsize=(1.6 * n, 5), layout="constrained", squeeze=False)
+    for row, (label, images) in zip(axes, rows, strict=True):
+        for axis, image in zip(row, images, strict=True):
+            axis.imshow(np.asarray(image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        row[0].set_ylabel(label)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+    return buffer.getvalue()

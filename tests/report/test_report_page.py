@@ -1,0 +1,315 @@
+"""The page: loads nothing, escapes everything, says what is bad first."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_example import block_table, example, slices
+
+from isofield.report.content import ReportContent, Slice, loss_curve, spectrum_curve
+from isofield.report.glossary import text
+from isofield.report.page import build_page, duration, verdict
+from isofield.report.spec import ReportSpec
+
+HOSTILE = "\"'></script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}$x_1$"
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes, and the text of scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {"script": [], "style": [], "title": [], "h1": []}
+        self._open: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = tag if tag in self.texts else None
+        if self._open:
+            self.texts[tag].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts[self._open][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = None
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def loads(html: str) -> list[str]:
+    """Addresses a browser would fetch for this page."""
+    elements = Elements(html)
+    wanted = [
+        value or ""
+        for _, attributes in elements.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "action", "xlink:href", "poster", "background")
+    ]
+    styles = elements.texts["style"] + [a["style"] or "" for _, a in elements.tags if "style" in a]
+    wanted += [style for style in styles if "@import" in style or "url(" in style.replace("url(#", "")]
+    return [address for address in wanted if not address.startswith(("data:", "#"))]
+
+
+def runs(html: str) -> list[str]:
+    """Scripts and inline event handlers a browser would run, the page's own script left out."""
+    elements = Elements(html)
+    kinds = [attributes.get("type") for attributes in elements.named("script")]
+    own = elements.texts["script"][-1:]
+    scripts = [t for t, kind in zip(elements.texts["script"], kinds, strict=True) if kind != "application/json"]
+    handlers = [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
+    return [script for script in scripts if script not in own] + handlers
+
+
+def test_page_loads_nothing(content: ReportContent) -> None:
+    html = build_page(content)
+    assert loads(html) == []
+    assert not Elements(html).named("iframe")
+
+
+def test_the_check_above_finds_what_is_loaded(content: ReportContent) -> None:
+    html = build_page(content)
+    for planted in (
+        '<script src="https://cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="style.css">',
+        "<style>@import 'x.css';</style>",
+        '<p style="background: url(https://example.org/x.png)">',
+    ):
+        assert len(loads(html.replace("</main>", planted + "</main>"))) == 1, planted
+
+
+def test_policy_allows_our_script_only(content: ReportContent) -> None:
+    elements = Elements(build_page(content))
+    (policy,) = [a["content"] for a in elements.named("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    script = elements.texts["script"][-1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy
+
+
+def hostile_content(content: ReportContent) -> ReportContent:
+    blocks = content.blocks.assign(message=HOSTILE, state=HOSTILE, block_id=HOSTILE)
+    frequency = np.linspace(0.1, 0.5, 5)
+    return replace(
+        content,
+        run_name=HOSTILE,
+        spec=ReportSpec(title=HOSTILE),
+        summary=[HOSTILE],
+        facts=[(HOSTILE, HOSTILE)],
+        methods={HOSTILE: {"psnr_db": 1.0}, "isotropic": {"psnr_db": 2.0}},
+        figures={HOSTILE: 1.0},
+        warnings=[HOSTILE],
+        blocks=blocks,
+        slices=[Slice("ZX", 3, {HOSTILE: np.eye(8), "isotropic": np.eye(8)})],
+        curves=[
+            replace(
+                spectrum_curve(frequency, {HOSTILE: frequency, "b": frequency}),
+                title=HOSTILE,
+                caption=HOSTILE,
+            )
+        ],
+        stages=[(HOSTILE, 1.0, HOSTILE)],
+        config_yaml=HOSTILE,
+        provenance={HOSTILE: HOSTILE},
+        citations=[HOSTILE],
+    )
+
+
+def test_nothing_injects(content: ReportContent) -> None:
+    html = build_page(hostile_content(content))
+    assert runs(html) == []
+    assert loads(html) == []
+    assert Elements(html).texts["title"] == [f"{HOSTILE} · isofield report"]
+    assert Elements(html).texts["h1"] == [HOSTILE]
+    blocks = json.loads(Elements(html).texts["script"][0])
+    assert blocks["rows"][0][blocks["columns"].index("message")] == HOSTILE
+
+
+def test_the_check_above_finds_injection(content: ReportContent) -> None:
+    html = build_page(content)
+    injected = html.replace("</main>", f"<p>{HOSTILE}</p></main>")
+    assert runs(html) == []
+    assert runs(injected) == ["alert(1)", "onerror"]
+
+
+def test_pictures_tables_and_charts_have_words(content: ReportContent) -> None:
+    html = build_page(content)
+    elements = Elements(html)
+    pictures = [a for a in elements.named("img") if not (a.get("id") or "").startswith("swipe-")]
+    assert len(pictures) == sum(len(s.images) for s in content.slices)
+    assert all(len(a["alt"] or "") > 20 for a in pictures)
+    assert html.count("<table") == html.count("<caption>") == 4
+    assert len([a for a in elements.named("div") if a.get("role") == "img" and a["aria-label"]]) == len(content.curves)
+    assert elements.named("html") == [{"lang": "en"}]
+
+
+def test_same_content_same_bytes(content: ReportContent) -> None:
+    assert build_page(content) == build_page(content)
+
+
+def test_smallest_content_makes_a_page() -> None:
+    html = build_page(ReportContent(run_name="bare", voxel_size_nm=8.0))
+    assert loads(html) == []
+    assert "No truth is known" not in html
+    for absent in ('id="pictures"', 'id="blocks"', 'id="curves"', 'id="glossary"'):
+        assert absent not in html
+
+
+def test_without_truth_the_page_says_so() -> None:
+    arrays = {key: np.random.default_rng(0).integers(0, 255, (16, 16, 16)) for key in ("measured", "isotropic")}
+    html = build_page(example(arrays))
+    assert "No truth is known for this volume" in html
+    assert "psnr" not in html.lower().replace("cubic_psnr_db", "").split('id="block-data"')[0]
+
+
+def test_unknown_figures_are_dashes_not_nan(content: ReportContent) -> None:
+    html = build_page(replace(content, figures={"seam_score": math.nan, "residual_rms": 0.0}))
+    tiles = html[html.index('class="tiles"') : html.index("</ul>", html.index('class="tiles"'))]
+    assert "–" in tiles
+    assert "0.00 %" in tiles
+    assert "nan" not in tiles
+
+
+@pytest.mark.parametrize(
+    ("ours", "says"),
+    [
+        (24.0, "isotropic is 1.00 dB above cubic spline (+0.100 SSIM)."),
+        (
+            22.5,
+            "isotropic is 0.50 dB below cubic spline (+0.100 SSIM): on this volume interpolation was the "
+            "better choice.",
+        ),
+    ],
+)
+def test_verdict_compares_with_the_best_interpolation(ours: float, says: str) -> None:
+    methods = {
+        "linear": {"psnr_db": 22.0, "ssim": 0.7},
+        "cubic": {"psnr_db": 23.0, "ssim": 0.5},
+        "isotropic": {"psnr_db": ours, "ssim": 0.6},
+    }
+    assert verdict(methods) == f"Against the truth, {says}"
+
+
+def test_no_verdict_without_truth() -> None:
+    assert verdict({}) == verdict({"isotropic": {"psnr_db": math.nan}, "cubic": {"psnr_db": 3.0}}) == ""
+
+
+def block_data(content: ReportContent) -> tuple[list[dict], dict]:
+    data = json.loads(Elements(build_page(content)).texts["script"][0])
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]], data
+
+
+def test_worst_blocks_come_first(content: ReportContent) -> None:
+    rows, data = block_data(replace(content, blocks=block_table((64, 96, 128), 32)))
+    assert [row["state"] for row in rows[:2]] == ["failed", "fallback"]
+    assert rows[-1]["state"] == "skipped"
+    psnr = [row["psnr_db"] for row in rows if row["state"] == "done"]
+    assert psnr == sorted(psnr)
+    assert data["default"] == "psnr_db"
+    lowest = rows[2]
+    assert lowest["gain_db"] == pytest.approx(lowest["psnr_db"] - 23.4, abs=1)
+
+
+def test_worst_blocks_by_residual_without_truth(content: ReportContent) -> None:
+    rows, data = block_data(replace(content, blocks=block_table((64, 96, 128), 32, with_truth=False)))
+    assert data["default"] == "residual_rms"
+    assert list(data["metrics"]) == ["residual_rms", "seam", "overlap_rms", "seconds", "attempts"]
+    residual = [row["residual_rms"] for row in rows if row["state"] == "done"]
+    assert residual == sorted(residual, reverse=True)
+
+
+def test_blocks_table_may_lack_metrics_but_not_places(content: ReportContent) -> None:
+    bare = content.blocks[["block_id", "state", *(f"{w}_{a}" for w in ("offset", "shape") for a in "zyx")]]
+    rows, data = block_data(replace(content, blocks=bare))
+    assert data["metrics"] == {}
+    assert len(rows) == len(bare)
+    with pytest.raises(ValueError, match=r"lacks the columns \['shape_x'\]"):
+        replace(content, blocks=bare.drop(columns="shape_x"))
+
+
+def test_numbers_of_any_kind_reach_the_page(content: ReportContent) -> None:
+    frame = block_table((32, 32, 64), 32)
+    frame["block_id"] = [7, 8]
+    frame["psnr_db"] = [np.inf, np.float32(20.123456)]
+    frame["attempts"] = pd.array([None, 2], dtype="Int64")
+    rows, _ = block_data(replace(content, blocks=frame))
+    by_id = {row["block_id"]: row for row in rows}
+    assert by_id["7"]["psnr_db"] is None
+    assert by_id["8"]["psnr_db"] == 20.123
+    assert by_id["7"]["attempts"] is None
+
+
+def test_large_slices_are_cropped_about_their_centre(content: ReportContent) -> None:
+    ramp = np.arange(100.0 * 100).reshape(100, 100)
+    cut = replace(content, slices=[Slice("XY", 0, {"isotropic": ramp})], spec=ReportSpec(max_picture_vox=32))
+    (picture,) = [a for a in Elements(build_page(cut)).named("img") if a.get("data-key") == "isotropic"]
+    assert (picture["width"], picture["height"]) == ("32", "32")
+
+
+def test_slices_of_differing_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="of one shape"):
+        Slice("XY", 0, {"measured": np.zeros((4, 4)), "isotropic": np.zeros((4, 5))})
+    with pytest.raises(ValueError, match="is none of"):
+        Slice("YX", 0, {"measured": np.zeros((4, 4))})
+
+
+def test_one_slice_per_orientation_and_place() -> None:
+    made = slices({"isotropic": np.zeros((8, 12, 16))}, 3)
+    assert [(s.plane, s.index) for s in made][:6] == [
+        ("XY", 2),
+        ("XY", 4),
+        ("XY", 6),
+        ("ZX", 3),
+        ("ZX", 6),
+        ("ZX", 9),
+    ]
+    assert [s.images["isotropic"].shape for s in made[::3]] == [(12, 16), (8, 16), (8, 12)]
+
+
+def test_loss_curve_of_a_long_log_is_thinned_and_of_none_is_empty() -> None:
+    assert len(loss_curve(np.arange(100_000), np.ones(100_000)).series["loss"][0]) == 200
+    assert "no data" in build_page(
+        ReportContent(run_name="x", voxel_size_nm=1.0, curves=[loss_curve(np.empty(0), np.empty(0))])
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("psnr_db", 24.123, "24.12 dB"),
+        ("residual_rms", 0.0312, "3.12 %"),
+        ("clipped_fraction", 1e-7, "1.0e-05 %"),
+        ("ssim", None, "–"),
+        ("anything", 2.0, "2.000"),
+    ],
+)
+def test_numbers_are_printed_with_their_unit(name: str, value: float | None, shown: str) -> None:
+    assert text(name, value) == shown
+
+
+def test_durations_read_like_a_clock() -> None:
+    assert [duration(s) for s in (3.21, 75, 3 * 3600 + 125, None, math.nan)] == [
+        "3.2 s",
+        "1 min 15 s",
+        "3 h 2 min",
+        "–",
+        "–",
+    ]
+
+
+def test_spec_refuses_percentiles_that_do_not_ascend() -> None:
+    with pytest.raises(ValueError, match="not two ascending percentiles"):
+        ReportSpec(window_percentiles=(99.0, 1.0))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from isofield.errors import InputError
+from isofield.source import open_source
+from isofield.source.probe import probe
+
+HEAVY = ("torch", "dask", "zarr", "pandas", "skimage", "scipy")
+IMPORTS = """
+import sys
+from isofield.source.probe import probe
+from isofield.source.spec import SourceSpec
+light = [name for name in {heavy} + ("numpy", "tifffile", "h5py") if name in sys.modules]
+for path in sys.argv[1:]:
+    probe(SourceSpec(path=path, voxel_size_nm=(8, 8, 8), simulate={{"factor": 2}}))
+print(light, [name for name in {heavy} if name in sys.modules])
+"""
+
+
+def _write_one_of_each(folder, ramp):
+    import h5py
+    import zarr
+
+    tifffile.imwrite(folder / "a.tif", ramp, metadata={"axes": "ZYX"})
+    (folder / "slices").mkdir()
+    for z, plane in enumerate(ramp):
+        tifffile.imwrite(folder / "slices" / f"{z}.tif", plane)
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["raw"] = ramp
+    zarr.create_array(folder / "a.zarr", data=ramp)
+    return [*(str(folder / name) for name in ("a.tif", "slices", "a.h5", "a.zarr")), "phantom:tissue"]
+
+
+def test_probing_every_format_imports_nothing_heavy(tmp_path, ramp):
+    command = [sys.executable, "-c", IMPORTS.format(heavy=HEAVY), *_write_one_of_each(tmp_path, ramp)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] []"
+
+
+def test_opening_imports_what_probing_must_not():
+    """Negative control: the same question sees dask once a volume is opened."""
+    code = "import sys; import isofield.source.opening; print('dask' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_relative_paths_start_at_the_current_directory(tmp_path, ramp, spec, monkeypatch):
+    for path in _write_one_of_each(tmp_path, ramp)[:-1]:
+        name = os.path.basename(path)
+        size = {"voxel_size_nm": (8, 8, 8)}
+        monkeypatch.chdir(tmp_path)
+        relative = open_source(spec(name, **size))
+        assert relative.info.identity == probe(spec(path, **size)).identity
+        np.testing.assert_array_equal(relative.data.compute()[0], ramp)
+
+
+def test_the_configured_size_overrides_the_metadata_exactly(tmp_path, ramp, spec):
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 9, "PhysicalSizeY": 9, "PhysicalSizeX": 9}
+    tifffile.imwrite(tmp_path / "a.ome.tif", ramp, metadata=metadata)
+    assert probe(spec(tmp_path / "a.ome.tif")).voxel_size_nm == (9000, 9000, 9000)
+    z, _, x = probe(spec(tmp_path / "a.ome.tif", voxel_size_nm=(50, 4.6, 4.6))).voxel_size_nm
+    assert str(z / x) == "250/23"
+
+
+def test_identity_serialises_and_follows_what_matters(tmp_path, two_channels, spec):
+    tifffile.imwrite(tmp_path / "a.tif", two_channels, metadata={"axes": "CZYX"})
+
+    def identity(**keys):
+        return json.dumps(
+            probe(spec(tmp_path / "a.tif", **({"channel": 0, "voxel_size_nm": (5, 5, 5)} | keys))).identity
+        )
+
+    states = [
+        identity(),
+        identity(channel=1),
+        identity(voxel_size_nm=(6, 5, 5)),
+        identity(simulate={"factor": 2}),
+    ]
+    assert identity() == states[0]
+    os.utime(tmp_path / "a.tif", ns=(1, 1))
+    states.append(identity())
+    assert len(set(states)) == 5
+
+
+def test_a_single_section_is_refused(tmp_path, ramp, spec):
+    import zarr
+
+    zarr.create_array(tmp_path / "a.zarr", data=ramp[:1])
+    with pytest.raises(InputError, match="single section"):
+        probe(spec(tmp_path / "a.zarr", voxel_size_nm=(5, 5, 5)))

@@ -1,0 +1,20 @@
+rule fit:
+    input:
+        plan=rules.plan.output.plan,
+        blocks=rules.plan.output.blocks,
+        prior=rules.train.output.prior,
+    output:
+        RUN.fit_job("{job}"),
+    log:
+        log_of("fit-{job}"),
+    benchmark:
+        benchmark_of("fit-{job}")
+    params:
+        config=sections("fit"),
+    threads: CFG.run.threads_per_job
+    resources:
+        mem_mb=8000,
+    conda:
+        "../../envs/isofield.yaml"
+    shell:
+        "isofield fit {params.config:q} --job {wildcards.job} 2>&1 | tee {log:q}"

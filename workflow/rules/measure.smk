@@ -1,0 +1,19 @@
+rule measure:
+    input:
+        expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
+    output:
+        metrics=RUN.metrics,
+        blocks=RUN.block_metrics,
+    log:
+        log_of("measure"),
+    benchmark:
+        benchmark_of("measure")
+    params:
+        config=sections("measure"),
+    threads: CFG.run.threads_per_job
+    resources:
+        mem_mb=4000,
+    conda:
+        "../../envs/isofield.yaml"
+    shell:
+        "isofield measure {params.config:q} 2>&1 | tee {log:q}"

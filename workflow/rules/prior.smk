@@ -1,0 +1,24 @@
+rule train:
+    input:
+        # What the prior depends on is in params; a new block grid alone does not retrain it.
+        plan=ancient(rules.plan.output.plan),
+    output:
+        prior=RUN.prior,
+        facts=RUN.prior_facts,
+        losses=RUN.prior_losses,
+        samples=RUN.prior_samples,
+    log:
+        log_of("train"),
+    benchmark:
+        benchmark_of("train")
+    params:
+        config=sections("train"),
+        volume=VOLUME.identity,
+    threads: CFG.run.threads_per_job
+    resources:
+        mem_mb=8000,
+        gpu=1 if CFG.run.device.startswith("cuda") else 0,
+    conda:
+        "../../envs/isofield.yaml"
+    shell:
+        "isofield train {params.config:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,17 @@
+rule pyramid:
+    input:
+        expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
+    output:
+        RUN.pyramid,
+    log:
+        log_of("pyramid"),
+    benchmark:
+        benchmark_of("pyramid")
+    params:
+        config=sections("pyramid"),
+    resources:
+        mem_mb=4000,
+    conda:
+        "../../envs/isofield.yaml"
+    shell:
+        "isofield pyramid {params.config:q} 2>&1 | tee {log:q}"

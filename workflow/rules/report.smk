@@ -1,0 +1,20 @@
+rule report:
+    input:
+        pyramid=rules.pyramid.output,
+        metrics=rules.measure.output.metrics,
+        blocks=rules.measure.output.blocks,
+    output:
+        page=RUN.report,
+        viewer=RUN.neuroglancer,
+    log:
+        log_of("report"),
+    benchmark:
+        benchmark_of("report")
+    params:
+        config=sections("report"),
+    resources:
+        mem_mb=4000,
+    conda:
+        "../../envs/isofield.yaml"
+    shell:
+        "isofield report {params.config:q} 2>&1 | tee {log:q}"
