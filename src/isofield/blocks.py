@@ -21,9 +21,7 @@ class BlocksSpec(Spec):
         description="longest side of the region a block solely owns, in output voxels; "
         "blocks are made equal, so the actual side may be smaller",
     )
-    context_vox: int = Field(
-        16, ge=0, description="margin a block sees beyond what it owns, on each side, in output voxels"
-    )
+    context_vox: int = Field(16, ge=0, description="margin a block sees beyond what it owns, on each side, in output voxels")
     overlap_vox: int = Field(
         8, ge=0, description="half width of the ramp over which neighbouring blocks are blended, in output voxels"
     )
@@ -112,12 +110,11 @@ class BlockGrid:
 
     def touching(self, roi: Roi, margin: int = 0) -> list[int]:
         """Indices, ascending, of the blocks whose write_roi grown by `margin` meets `roi`."""
-        roi = roi.grown(ZYX(margin, margin, margin)).intersect(self.bounds)
-        if roi.empty:
+        grown = roi.grown(ZYX(margin, margin, margin)).intersect(self.bounds)
+        if roi.empty or grown.empty:
             return []
         spans = [
-            range(begin // core, (end - 1) // core + 1)
-            for begin, end, core in zip(roi.offset, roi.end, self.core, strict=True)
+            range(begin // core, (end - 1) // core + 1) for begin, end, core in zip(grown.offset, grown.end, self.core, strict=True)
         ]
         _, ny, nx = self.grid_shape
         return [(z * ny + y) * nx + x for z in spans[0] for y in spans[1] for x in spans[2]]

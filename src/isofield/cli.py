@@ -58,9 +58,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         _add_config(command)
         if name in TAKES_JOB:
-            command.add_argument(
-                "--job", type=int, help="which job, counted from 0 (default: all, one after the other)"
-            )
+            command.add_argument("--job", type=int, help="which job, counted from 0 (default: all, one after the other)")
         command.set_defaults(run=_run_stage)
     status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
     status.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
@@ -122,11 +120,11 @@ def _stage(name: str) -> Callable:
         return lambda config, paths, job: write_report(config, paths)
     if name == "fit":
         return _fit
-    from isofield.stages import blending
-
     if name == "blend":
         return _blend
-    run = {"canvas": blending.make_canvas, "pyramid": blending.build_pyramid}[name]
+    from isofield.stages.imaging import build_pyramid, make_canvas
+
+    run = {"canvas": make_canvas, "pyramid": build_pyramid}[name]
     return lambda config, paths, job: run(config, paths)
 
 

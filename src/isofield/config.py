@@ -157,9 +157,7 @@ def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
     else:
         path = Path(name)
         if not path.is_file():
-            raise InputError(
-                "configuration", name, "is not a file", "Give the path of a YAML file, such as config/demo.yaml"
-            )
+            raise InputError("configuration", name, "is not a file", "Give the path of a YAML file, such as config/demo.yaml")
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:

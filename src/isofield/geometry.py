@@ -123,7 +123,7 @@ class AxialMap:
     def sections_touching(self, begin: int, end: int) -> range:
         """Sections that share depth with planes [begin, end)."""
         first = max(0, floor(Fraction(begin) / self.ratio))
-        last = min(self.n_sections, ceil(Fraction(end) / self.ratio))
+        last = min(self.n_sections, ceil(Fraction(end) / self.ratio)) if begin < end else first
         return range(first, max(first, last))
 
     def sections_inside(self, begin: int, end: int) -> range:

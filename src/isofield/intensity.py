@@ -22,9 +22,7 @@ class IntensitySpec(Spec):
     @model_validator(mode="after")
     def _ordered(self) -> IntensitySpec:
         if self.low_percentile >= self.high_percentile:
-            raise ValueError(
-                f"low_percentile {self.low_percentile} must be below high_percentile {self.high_percentile}"
-            )
+            raise ValueError(f"low_percentile {self.low_percentile} must be below high_percentile {self.high_percentile}")
         return self
 
 
@@ -68,11 +66,13 @@ class Intensity:
 
 
 def to_dtype(values: np.ndarray, dtype: np.dtype | str) -> np.ndarray:
-    """Clip, then round to nearest even, then cast: integers never wrap. Floating dtypes are only cast."""
+    """Clip, then round to nearest even, then cast: integers (up to 32 bits) never wrap. Floating dtypes are only cast."""
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return np.asarray(values, dtype)
     info = np.iinfo(dtype)
+    # float32 cannot hold the limits of 32-bit integers; the common dtype, float64, can.
+    values = np.asarray(values, np.result_type(values, dtype))
     return np.rint(np.clip(values, info.min, info.max)).astype(dtype)
 
 

@@ -36,9 +36,7 @@ def interpolation_matrix(axial: AxialMap, sections: range, begin: int, end: int,
         eye = np.eye(n)
         return (1 - fraction) * eye[lower] + fraction * eye[np.minimum(lower + 1, n - 1)]
     coefficients = ndimage.spline_filter1d(np.eye(n), 3, axis=0, mode="mirror")
-    columns = [
-        ndimage.map_coordinates(coefficients[:, i], at[None], order=3, mode="mirror", prefilter=False) for i in range(n)
-    ]
+    columns = [ndimage.map_coordinates(coefficients[:, i], at[None], order=3, mode="mirror", prefilter=False) for i in range(n)]
     return np.stack(columns, axis=1)
 
 

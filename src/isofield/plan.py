@@ -92,9 +92,7 @@ class Plan(Spec):
 
     format: str = "isofield-plan-1"
     run_name: str
-    source: dict[str, Any] = Field(
-        description="uri, format, shape, dtype, voxel size and identity of the measured volume"
-    )
+    source: dict[str, Any] = Field(description="uri, format, shape, dtype, voxel size and identity of the measured volume")
     ratio: str = Field(description="section thickness / output voxel size, an exact fraction")
     operator: str
     fwhm_vox: float | None
@@ -114,9 +112,7 @@ class Plan(Spec):
     shard_vox: int
     has_truth: bool
     projected: dict[str, float] = Field(description="bytes of memory per job, bytes and files on disk")
-    fingerprints: dict[str, str] = Field(
-        description="volume: source, intensity, measurement; geometry: that and the blocks"
-    )
+    fingerprints: dict[str, str] = Field(description="volume: source, intensity, measurement; geometry: that and the blocks")
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -190,9 +190,7 @@ class BlockRecord(Spec):
     field_sha256: str | None = Field(None, description="sha256 of the payload, 64 hex digits")
     attempts: int = Field(1, ge=0, description="number of times this block was tried")
     seconds: float = Field(0.0, ge=0, description="wall-clock time spent on this block in s")
-    stats: dict[str, float | None] = Field(
-        default_factory=dict, description="figures of the fit; null: not a finite number"
-    )
+    stats: dict[str, float | None] = Field(default_factory=dict, description="figures of the fit; null: not a finite number")
     message: str | None = Field(None, description="why the block was skipped, failed or filled")
 
     @field_validator("stats", mode="before")

@@ -39,9 +39,7 @@ class RunStatus:
         ]
         if self.eta_s is not None and self.missing + self.failed:
             minutes = self.eta_s / 60
-            lines.append(
-                f"  about {minutes:.1f} min of fitting left in one job at {self.seconds_per_block:.1f} s per block"
-            )
+            lines.append(f"  about {minutes:.1f} min of fitting left in one job at {self.seconds_per_block:.1f} s per block")
         lines += [f"  block {i}: {m}" for i, m in zip(self.failed_blocks, self.messages, strict=False)]
         return lines
 
@@ -95,7 +93,8 @@ def withdraw_false_records(paths: RunPaths) -> list[str]:
     for path in sorted((paths.root / "jobs").glob("*.json")):
         record = read_json(path)
         if path.name.startswith("fit-"):
-            sound = store is None or record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"])
+            known = store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
+            sound = known
         elif path.name.startswith("blend-"):
             sound = all(_shard_holds(paths, shard) for shard in record["shards"])
         else:

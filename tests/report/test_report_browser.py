@@ -66,8 +66,7 @@ def test_page_fits_a_laptop(page: Browser) -> None:
 def test_swipe_moves_with_the_keys_and_uncovers_the_other_picture(page: Browser) -> None:
     def slide(to: int) -> np.ndarray:
         page.run(
-            "const r = document.getElementById('swipe-range'); r.value = arguments[0];"
-            "r.dispatchEvent(new Event('input'))",
+            "const r = document.getElementById('swipe-range'); r.value = arguments[0];r.dispatchEvent(new Event('input'))",
             to,
         )
         # The tags and the scale bar lie on both pictures; the middle rows show pictures and the line alone.
@@ -105,9 +104,7 @@ def test_plane_and_slice_choice_change_the_picture(page: Browser) -> None:
     assert len(set(seen)) == 3
     visible = "return [...document.querySelectorAll('.slice')].filter((s) => !s.hidden).map((s) => s.dataset.plane)"
     assert page.run(visible) == ["XY"]
-    page.run(
-        "const s = document.getElementById('right-choice'); s.value = 'truth'; s.dispatchEvent(new Event('change'))"
-    )
+    page.run("const s = document.getElementById('right-choice'); s.value = 'truth'; s.dispatchEvent(new Event('change'))")
     assert page.run("return document.getElementById('tag-right').textContent") == "truth"
 
 
@@ -121,8 +118,7 @@ def test_block_map_shows_the_clicked_block_and_sorts_by_the_chosen_metric(page: 
 
     def column(metric: str) -> list[float]:
         page.run(
-            "const s = document.getElementById('metric-choice'); s.value = arguments[0];"
-            "s.dispatchEvent(new Event('change'))",
+            "const s = document.getElementById('metric-choice'); s.value = arguments[0];s.dispatchEvent(new Event('change'))",
             metric,
         )
         cells = page.run(

@@ -189,8 +189,7 @@ def test_unknown_figures_are_dashes_not_nan(content: ReportContent) -> None:
         (24.0, "isotropic is 1.00 dB above cubic spline (+0.100 SSIM)."),
         (
             22.5,
-            "isotropic is 0.50 dB below cubic spline (+0.100 SSIM): on this volume interpolation was the "
-            "better choice.",
+            "isotropic is 0.50 dB below cubic spline (+0.100 SSIM): on this volume interpolation was the better choice.",
         ),
     ],
 )
@@ -281,9 +280,7 @@ def test_one_slice_per_orientation_and_place() -> None:
 
 def test_loss_curve_of_a_long_log_is_thinned_and_of_none_is_empty() -> None:
     assert len(loss_curve(np.arange(100_000), np.ones(100_000)).series["loss"][0]) == 200
-    assert "no data" in build_page(
-        ReportContent(run_name="x", voxel_size_nm=1.0, curves=[loss_curve(np.empty(0), np.empty(0))])
-    )
+    assert "no data" in build_page(ReportContent(run_name="x", voxel_size_nm=1.0, curves=[loss_curve(np.empty(0), np.empty(0))]))
 
 
 @pytest.mark.parametrize(

@@ -233,11 +233,7 @@ def test_a_link_that_stays_inside_is_followed(server: FolderServer) -> None:
     assert ask(server, "/link-inside")[1] == CHUNK
 
 
-@given(
-    st.lists(
-        st.sampled_from(["..", ".", "run", "%2e%2e", "link-out", "folder-out", "secret.txt", "report", "", "\\.."])
-    )
-)
+@given(st.lists(st.sampled_from(["..", ".", "run", "%2e%2e", "link-out", "folder-out", "secret.txt", "report", "", "\\.."])))
 def test_no_path_leads_outside(run_folder: Path, parts: list[str]) -> None:
     found = file_within(run_folder, "/".join(parts))
     assert found is None or found.is_relative_to(run_folder.resolve())

@@ -48,9 +48,7 @@ def test_base_is_filled_in_everywhere_and_only_there() -> None:
 
 
 def test_larger_volumes_are_shown_smaller() -> None:
-    assert state(shape=(100, 200, 6000))["crossSectionScale"] == pytest.approx(
-        20 * state()["crossSectionScale"], rel=1e-3
-    )
+    assert state(shape=(100, 200, 6000))["crossSectionScale"] == pytest.approx(20 * state()["crossSectionScale"], rel=1e-3)
 
 
 def test_fragment_carries_the_state_unchanged() -> None:

@@ -22,9 +22,7 @@ def write(path, values, name="volumes/raw", attributes=(), **options):
 
 
 def test_cremi_layout(tmp_path, ramp, spec):
-    write(
-        tmp_path / "a.hdf", ramp, attributes={"resolution": [40.0, 4.0, 4.6]}, chunks=(2, 3, 4), compression=4
-    )
+    write(tmp_path / "a.hdf", ramp, attributes={"resolution": [40.0, 4.0, 4.6]}, chunks=(2, 3, 4), compression=4)
     write(tmp_path / "a.hdf", np.zeros((3, 3)), "annotations/locations")
     volume = open_source(spec(tmp_path / "a.hdf"))
     assert volume.info == probe(spec(tmp_path / "a.hdf"))
@@ -69,9 +67,7 @@ def test_sizes_are_never_guessed(tmp_path, ramp, spec, attributes, reason):
 def test_several_volumes_need_a_choice(tmp_path, ramp, spec):
     write(tmp_path / "a.h5", ramp, attributes={"resolution": [40, 4, 4.6]})
     write(tmp_path / "a.h5", ramp[:, :3], "volumes/labels")
-    with pytest.raises(
-        InputError, match=r"volumes/labels uint16 \(5, 3, 11\), volumes/raw .*source\.dataset"
-    ):
+    with pytest.raises(InputError, match=r"volumes/labels uint16 \(5, 3, 11\), volumes/raw .*source\.dataset"):
         probe(spec(tmp_path / "a.h5"))
     assert probe(spec(tmp_path / "a.h5", dataset="/volumes/raw")).dataset == "volumes/raw"
     for wrong in ("volumes", "volumes/row"):

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from isofield.errors import InputError
+from isofield.geometry import Roi
 from isofield.source import open_source
 from isofield.source.probe import probe
 
@@ -62,6 +63,17 @@ def test_relative_paths_start_at_the_current_directory(tmp_path, ramp, spec, mon
         np.testing.assert_array_equal(relative.data.compute()[0], ramp)
 
 
+def test_a_region_is_read_alike_from_stored_and_simulated_volumes(tmp_path, ramp, spec):
+    roi = Roi.between((0, 2, 3), (2, 5, 11))
+    for path in _write_one_of_each(tmp_path, ramp)[:-1]:
+        for simulate in (None, {"factor": 2}):
+            volume = open_source(spec(path, voxel_size_nm=(8, 8, 8), simulate=simulate))
+            everything = volume.data.compute()
+            np.testing.assert_array_equal(volume.read(roi), everything[:, 0:2, 2:5, 3:11])
+            with pytest.raises(ValueError, match="outside"):
+                volume.read(roi.shifted((0, 0, 1)))
+
+
 def test_the_configured_size_overrides_the_metadata_exactly(tmp_path, ramp, spec):
     metadata = {"axes": "ZYX", "PhysicalSizeZ": 9, "PhysicalSizeY": 9, "PhysicalSizeX": 9}
     tifffile.imwrite(tmp_path / "a.ome.tif", ramp, metadata=metadata)
@@ -74,9 +86,7 @@ def test_identity_serialises_and_follows_what_matters(tmp_path, two_channels, sp
     tifffile.imwrite(tmp_path / "a.tif", two_channels, metadata={"axes": "CZYX"})
 
     def identity(**keys):
-        return json.dumps(
-            probe(spec(tmp_path / "a.tif", **({"channel": 0, "voxel_size_nm": (5, 5, 5)} | keys))).identity
-        )
+        return json.dumps(probe(spec(tmp_path / "a.tif", **({"channel": 0, "voxel_size_nm": (5, 5, 5)} | keys))).identity)
 
     states = [
         identity(),

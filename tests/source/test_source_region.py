@@ -11,9 +11,7 @@ from isofield.geometry import ZYX, Roi
 from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 
-INFO = VolumeInfo(
-    "x", "tiff", None, (1, 20, 1024, 512), "uint8", (Fraction(50), Fraction(23, 5), Fraction(23, 5)), {}
-)
+INFO = VolumeInfo("x", "tiff", None, (1, 20, 1024, 512), "uint8", (Fraction(50), Fraction(23, 5), Fraction(23, 5)), {})
 
 
 def test_none_is_the_whole_volume():
@@ -27,9 +25,7 @@ def test_the_region_is_widened_to_whole_voxels():
 
 def test_edges_on_voxel_edges_are_not_widened():
     """43 x 4.6 is 197.8 exactly; divided as binary floats, such edges can land beside a whole number."""
-    assert measured_roi(INFO, ((0, 1000), (197.8, 3 * 197.8), (0, 2355.2))) == Roi.between(
-        (0, 43, 0), (20, 129, 512)
-    )
+    assert measured_roi(INFO, ((0, 1000), (197.8, 3 * 197.8), (0, 2355.2))) == Roi.between((0, 43, 0), (20, 129, 512))
 
 
 @given(st.data())

@@ -18,9 +18,7 @@ from isofield.source.simulate import simulate, simulated_info
 from isofield.source.spec import SimulateSpec
 from isofield.source.volume import VolumeInfo
 
-INFO = VolumeInfo(
-    "x", "tiff", None, (1, 43, 12, 9), "uint8", (Fraction(8), Fraction(8), Fraction(8)), {"path": "x"}
-)
+INFO = VolumeInfo("x", "tiff", None, (1, 43, 12, 9), "uint8", (Fraction(8), Fraction(8), Fraction(8)), {"path": "x"})
 
 
 @pytest.fixture
@@ -66,9 +64,7 @@ def test_floats_stay_floats():
     planes = np.linspace(-1, 1, 40, dtype=np.float32).reshape(1, 40, 1, 1)
     measured, _ = simulate(da.from_array(planes), SimulateSpec(factor=4))
     assert measured.dtype == np.float32
-    np.testing.assert_allclose(
-        measured.compute().ravel(), planes.reshape(10, 4).mean(axis=1), rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(measured.compute().ravel(), planes.reshape(10, 4).mean(axis=1), rtol=1e-5, atol=1e-7)
 
 
 def test_info_is_exact_and_tells_simulations_apart():
@@ -76,12 +72,7 @@ def test_info_is_exact_and_tells_simulations_apart():
     assert info.shape == (1, 8, 12, 9)
     assert info.voxel_size_nm == (Fraction(488599, 100000) * 8, 8, 8)
     others = [SimulateSpec(factor=4.886), SimulateSpec(factor=4.88599, operator="skip")]
-    assert (
-        len(
-            {str(simulated_info(INFO, s).identity) for s in others} | {str(info.identity), str(INFO.identity)}
-        )
-        == 4
-    )
+    assert len({str(simulated_info(INFO, s).identity) for s in others} | {str(info.identity), str(INFO.identity)}) == 4
 
 
 @pytest.mark.parametrize(

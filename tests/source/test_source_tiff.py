@@ -155,6 +155,7 @@ IMAGEJ = "ImageJ=1.54f\nimages=5\nslices=5\n{}loop=false\n"
     ("lines", "resolution"),
     [
         ("unit=nm\nspacing=50.0\n", ((212765, 1000000), (217391, 1000000))),
+        ("unit=nm\nspacing=5e1\n", ((10, 47), (1000, 4600))),
         ("unit=\\u00B5m\nspacing=0.05\n", ((212765957, 1000000), (217391304, 1000000))),
         ("unit=micron\nspacing=0.05\n", ((10000, 47), (5000, 23))),
     ],

@@ -7,10 +7,10 @@ rule canvas:
         log_of("canvas"),
     benchmark:
         benchmark_of("canvas")
-    params:
-        config=sections("canvas"),
     conda:
         "../../envs/isofield.yaml"
+    params:
+        config=sections("canvas"),
     shell:
         "isofield canvas {params.config:q} 2>&1 | tee {log:q}"
 
@@ -25,12 +25,12 @@ rule blend:
         log_of("blend-{job}"),
     benchmark:
         benchmark_of("blend-{job}")
-    params:
-        config=sections("blend"),
+    conda:
+        "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
         mem_mb=8000,
-    conda:
-        "../../envs/isofield.yaml"
+    params:
+        config=sections("blend"),
     shell:
         "isofield blend {params.config:q} --job {wildcards.job} 2>&1 | tee {log:q}"

@@ -21,7 +21,9 @@ except InputError as error:
 RUN = RunPaths(Path(CFG.run.results) / CFG.run.name)
 if workflow.is_main_process:
     for record in withdraw_false_records(RUN):
-        logger.info(f"withdrew {record}: a file it vouches for is gone or damaged; it is made again")
+        logger.info(
+            f"withdrew {record}: a file it vouches for is gone or damaged; it is made again"
+        )
 
 
 def sections(stage):

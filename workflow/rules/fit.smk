@@ -9,12 +9,12 @@ rule fit:
         log_of("fit-{job}"),
     benchmark:
         benchmark_of("fit-{job}")
-    params:
-        config=sections("fit"),
+    conda:
+        "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
         mem_mb=8000,
-    conda:
-        "../../envs/isofield.yaml"
+    params:
+        config=sections("fit"),
     shell:
         "isofield fit {params.config:q} --job {wildcards.job} 2>&1 | tee {log:q}"

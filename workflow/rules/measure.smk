@@ -8,12 +8,12 @@ rule measure:
         log_of("measure"),
     benchmark:
         benchmark_of("measure")
-    params:
-        config=sections("measure"),
+    conda:
+        "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
         mem_mb=4000,
-    conda:
-        "../../envs/isofield.yaml"
+    params:
+        config=sections("measure"),
     shell:
         "isofield measure {params.config:q} 2>&1 | tee {log:q}"

@@ -6,12 +6,12 @@ rule plan:
         log_of("plan"),
     benchmark:
         benchmark_of("plan")
+    conda:
+        "../../envs/isofield.yaml"
+    resources:
+        mem_mb=4000,
     params:
         config=sections("plan"),
         volume=VOLUME.identity,
-    resources:
-        mem_mb=4000,
-    conda:
-        "../../envs/isofield.yaml"
     shell:
         "isofield plan {params.config:q} 2>&1 | tee {log:q}"

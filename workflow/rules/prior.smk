@@ -11,14 +11,14 @@ rule train:
         log_of("train"),
     benchmark:
         benchmark_of("train")
-    params:
-        config=sections("train"),
-        volume=VOLUME.identity,
+    conda:
+        "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
         mem_mb=8000,
         gpu=1 if CFG.run.device.startswith("cuda") else 0,
-    conda:
-        "../../envs/isofield.yaml"
+    params:
+        config=sections("train"),
+        volume=VOLUME.identity,
     shell:
         "isofield train {params.config:q} 2>&1 | tee {log:q}"

@@ -7,11 +7,11 @@ rule pyramid:
         log_of("pyramid"),
     benchmark:
         benchmark_of("pyramid")
-    params:
-        config=sections("pyramid"),
-    resources:
-        mem_mb=4000,
     conda:
         "../../envs/isofield.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        config=sections("pyramid"),
     shell:
         "isofield pyramid {params.config:q} 2>&1 | tee {log:q}"

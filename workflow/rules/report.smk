@@ -10,11 +10,11 @@ rule report:
         log_of("report"),
     benchmark:
         benchmark_of("report")
-    params:
-        config=sections("report"),
-    resources:
-        mem_mb=4000,
     conda:
         "../../envs/isofield.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        config=sections("report"),
     shell:
         "isofield report {params.config:q} 2>&1 | tee {log:q}"

@@ -144,9 +144,7 @@ def distillation_targets(
     targets = {}
     for axis in (Y, X):
         per_block = [
-            _denoise_slices(
-                current[n].movedim(axis, 0), batch.base[n].movedim(axis, 0), batch.phase[n], denoise, sigma, g
-            )
+            _denoise_slices(current[n].movedim(axis, 0), batch.base[n].movedim(axis, 0), batch.phase[n], denoise, sigma, g)
             for n, g in enumerate(noise)
         ]
         targets[axis] = torch.stack(per_block).movedim(1, 1 + axis)

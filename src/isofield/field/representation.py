@@ -48,9 +48,7 @@ class GridFields(nn.Module):
             mixed = torch.lerp(low, high, weight)
             mixed = mixed.movedim(2 + axis, 1)
             n, k, c = mixed.shape[:3]
-            planes = _upsample2d(
-                mixed.reshape(n * k, c, *mixed.shape[3:]), stride, self.shape[AXIAL], self.shape[other]
-            )
+            planes = _upsample2d(mixed.reshape(n * k, c, *mixed.shape[3:]), stride, self.shape[AXIAL], self.shape[other])
             features.append(planes.reshape(n, k, c, self.shape[AXIAL], self.shape[other]))
         stacked = torch.cat(features, dim=2).movedim(2, -1)
         n, k, z, w, c = stacked.shape

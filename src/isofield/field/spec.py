@@ -20,15 +20,12 @@ class FieldSpec(Spec):
     strides_vox: tuple[PositiveInt, ...] = Field(
         (2, 4, 8), min_length=1, description="grid: spacing of the feature grids in output voxels, finest first"
     )
-    features: tuple[PositiveInt, ...] = Field(
-        (4, 8, 8), min_length=1, description="grid: features per grid node, per level"
-    )
+    features: tuple[PositiveInt, ...] = Field((4, 8, 8), min_length=1, description="grid: features per grid node, per level")
     hidden: PositiveInt = Field(16, description="width of the MLP: 16 suits grid, 128 or more suits siren and fourier")
     n_hidden_layers: PositiveInt = Field(1, description="hidden layers of the MLP: 1 suits grid, 3 or more the others")
     frequency: PositiveFloat = Field(
         30.0,
-        description="siren: omega_0 (Sitzmann et al. 2020); fourier: standard deviation of the frequencies in "
-        "cycles per block",
+        description="siren: omega_0 (Sitzmann et al. 2020); fourier: standard deviation of the frequencies in cycles per block",
     )
     n_frequencies: PositiveInt = Field(128, description="fourier: number of random frequencies (Tancik et al. 2020)")
 
@@ -63,9 +60,7 @@ class FitSpec(Spec):
     sds_sigma_range: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.05, 0.6), description="sds: noise levels are drawn log-uniformly from this range"
     )
-    steps: PositiveInt = Field(
-        120, description="optimisation steps (per sigma in distill mode); each renders a subset of slices"
-    )
+    steps: PositiveInt = Field(120, description="optimisation steps (per sigma in distill mode); each renders a subset of slices")
     slice_share: float = Field(0.125, gt=0, le=1, description="share of a block's ZX or ZY slices rendered per step")
     learning_rate: PositiveFloat = Field(2e-2, description="peak step size (Adam); cosine decay to a twentieth")
     data_weight: NonNegativeFloat = Field(

@@ -40,7 +40,6 @@ class OutputSpec(Spec):
         if self.shard_vox % self.chunk_vox:
             nearest = max(1, round(self.shard_vox / self.chunk_vox)) * self.chunk_vox
             raise ValueError(
-                f"shard_vox {self.shard_vox} is not a multiple of chunk_vox {self.chunk_vox}; "
-                f"the nearest that is: {nearest}"
+                f"shard_vox {self.shard_vox} is not a multiple of chunk_vox {self.chunk_vox}; the nearest that is: {nearest}"
             )
         return self

@@ -82,9 +82,7 @@ def create_canvas(
     return True
 
 
-def set_provenance(
-    path: str | os.PathLike[str], provenance: Mapping[str, Any], window: DisplayWindow | None = None
-) -> None:
+def set_provenance(path: str | os.PathLike[str], provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
     """Replace the group's `isofield` attribute, and its display window if one is given, atomically."""
     document = read_json(Path(path, "zarr.json"), remedy="Run the step that creates the image again")
     attributes = document["attributes"]

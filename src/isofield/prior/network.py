@@ -46,9 +46,7 @@ class UNet2d(nn.Module):
         super().__init__()
         self.n_levels = len(channels)
         self.n_embedding = n_embedding
-        self.embed = nn.Sequential(
-            nn.Linear(n_embedding, n_embedding), nn.SiLU(), nn.Linear(n_embedding, n_embedding), nn.SiLU()
-        )
+        self.embed = nn.Sequential(nn.Linear(n_embedding, n_embedding), nn.SiLU(), nn.Linear(n_embedding, n_embedding), nn.SiLU())
         self.stem = nn.Conv2d(n_in * AXIAL_FOLD, channels[0], 3, padding=1)
 
         def level(width: int) -> nn.ModuleList:

@@ -34,9 +34,7 @@ class PriorSpec(Spec):
     )
     sigma_log_mean: float = Field(-1.2, description="mean of ln sigma of the training noise")
     sigma_log_std: PositiveFloat = Field(1.2, description="standard deviation of ln sigma of the training noise")
-    sigma_max: PositiveFloat = Field(
-        80.0, description="from this sigma on the noisy input is treated as carrying nothing"
-    )
+    sigma_max: PositiveFloat = Field(80.0, description="from this sigma on the noisy input is treated as carrying nothing")
     pool_bytes: PositiveInt = Field(
         512 * 2**20, description="bytes of XY crops held in memory to draw patches from, spread over the whole volume"
     )

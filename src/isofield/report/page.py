@@ -127,9 +127,7 @@ def _planes(content: ReportContent) -> list[dict]:
         return []
     views = [pictures.cropped(s.images, content.spec.max_picture_vox) for s in content.slices]
     plain = [image for view in views for key, image in view.items() if key not in pictures.MAP_KEYS]
-    window = content.window or (
-        pictures.contrast_window(plain, content.spec.window_percentiles) if plain else (0.0, 1.0)
-    )
+    window = content.window or (pictures.contrast_window(plain, content.spec.window_percentiles) if plain else (0.0, 1.0))
     limits = {
         key: pictures.map_limit(view[key] for view in views if key in view)
         for key in pictures.MAP_KEYS
@@ -151,9 +149,7 @@ def _slice(item: Slice, view: dict[str, np.ndarray], voxel_size_nm: float, windo
     images = []
     for key in sorted(view, key=lambda k: list(KEY_LABELS).index(k) if k in KEY_LABELS else len(KEY_LABELS)):
         is_map = key in limits
-        encoded = pictures.png(
-            view[key], (0.0, limits[key]) if is_map else window, pictures.MAP_COLOURS if is_map else None
-        )
+        encoded = pictures.png(view[key], (0.0, limits[key]) if is_map else window, pictures.MAP_COLOURS if is_map else None)
         label = KEY_LABELS.get(key, key)
         images.append(
             {

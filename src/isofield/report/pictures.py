@@ -19,9 +19,7 @@ MAP_COLOURS = "magma"
 _BAR_LENGTHS_NM = tuple(digit * 10**power for power in range(0, 8) for digit in (1, 2, 5))
 
 
-def contrast_window(
-    images: Iterable[np.ndarray], percentiles: tuple[float, float] = (0.5, 99.5)
-) -> tuple[float, float]:
+def contrast_window(images: Iterable[np.ndarray], percentiles: tuple[float, float] = (0.5, 99.5)) -> tuple[float, float]:
     """Intensities at two percentiles over all `images`, NaN ignored; widened where they coincide."""
     values = np.concatenate([np.asarray(image, np.float64).ravel() for image in images])
     low, high = np.nanpercentile(values, percentiles)

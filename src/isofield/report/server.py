@@ -23,6 +23,7 @@ class FolderServer(ThreadingHTTPServer):
     """Serves one folder, read-only, from a background thread until closed. A context manager."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, root: Path, client: Path, port: int, host: str) -> None:
         self.root, self.client = root, client
@@ -80,9 +81,7 @@ def serve(folder: Path | str, port: int = 0, host: str = "127.0.0.1") -> FolderS
     try:
         return FolderServer(root, client_folder(), port, host)
     except (OSError, OverflowError) as error:
-        raise InputError(
-            "port", port, f"cannot be listened on ({error})", "Take another, or 0 for any free one."
-        ) from error
+        raise InputError("port", port, f"cannot be listened on ({error})", "Take another, or 0 for any free one.") from error
 
 
 def client_folder() -> Path:

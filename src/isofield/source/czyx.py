@@ -7,10 +7,9 @@ from typing import Protocol
 import dask.array as da
 import numpy as np
 
-from isofield.source.stored import Stored
-from isofield.source.volume import VolumeInfo
-
 _CHUNK_BYTES = 4 * 2**20
+_LARGEST_CHUNK_BYTES = 64 * 2**20
+_N_CHUNKS = 100_000
 
 
 class ArrayLike(Protocol):
@@ -31,6 +30,8 @@ class OneChannel:
     def __init__(self, array: ArrayLike, axes: str, channel: int) -> None:
         lengths = dict(zip(axes, array.shape, strict=True))
         self.shape = (1, lengths["z"], lengths["y"], lengths["x"])
+        stored_chunks = dict(zip(axes, array.chunks, strict=True))
+        self.chunks = (stored_chunks["z"], stored_chunks["y"], stored_chunks["x"])
         self.dtype = array.dtype.newbyteorder("=")
         self._array, self._axes, self._channel = array, axes, channel
 
@@ -60,20 +61,24 @@ def _envelope(index: slice | int, length: int) -> tuple[slice, slice | int]:
     return slice(min(picked), max(picked) + 1), slice(None, None, picked.step)
 
 
-def as_dask(array: ArrayLike, stored: Stored, info: VolumeInfo, channel: int) -> da.Array:
-    """`array` as lazy dask (1, Z, Y, X), in stored chunks, joined along y and x where these are small."""
-    view = OneChannel(array, stored.axes, channel)
-    lengths = dict(zip(stored.axes, array.chunks, strict=True))
-    chunks = joined_chunks((lengths["z"], lengths["y"], lengths["x"]), view.shape[1:], view.dtype.itemsize)
-    name = f"source-{da.core.tokenize(info.identity, chunks)}"
+def as_dask(view: OneChannel, identity: dict[str, str | int]) -> da.Array:
+    """`view` as lazy dask, named by `identity`, in stored chunks joined along y and x where these are small."""
+    chunks = joined_chunks(view.chunks, view.shape[1:], view.dtype.itemsize)
+    name = f"source-{da.core.tokenize(identity, chunks)}"
     meta = np.empty((0, 0, 0, 0), view.dtype)
     return da.from_array(view, chunks=(1, *chunks), name=name, asarray=True, fancy=False, meta=meta)
 
 
-def joined_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int]:
-    """Whole multiples of a storage chunk (z, y, x) along y and x, up to about 4 MiB: fewer, larger reads."""
+def joined_chunks(chunks: tuple[int, int, int], shape: tuple[int, int, int], itemsize: int) -> tuple[int, int, int]:
+    """Whole multiples of a storage chunk (z, y, x) along y and x: fewer and larger reads.
+
+    Up to 4 MiB; in volumes of more than 100 000 such chunks proportionally larger, up to 64 MiB, because dask
+    lists all chunks of an array whenever it computes a part of it.
+    """
+    n_bytes = shape[0] * shape[1] * shape[2] * itemsize
+    limit = min(max(_CHUNK_BYTES, n_bytes // _N_CHUNKS), _LARGEST_CHUNK_BYTES)
     z, y, x = (min(c, n) for c, n in zip(chunks, shape, strict=True))
-    while z * y * x * itemsize * 2 <= _CHUNK_BYTES and (y < shape[1] or x < shape[2]):
+    while z * y * x * itemsize * 2 <= limit and (y < shape[1] or x < shape[2]):
         if x < shape[2] and (x <= y or y >= shape[1]):
             x = min(2 * x, shape[2])
         else:

@@ -116,9 +116,7 @@ def _stated(attributes: Mapping[str, object], axes: str) -> StatedSize:
         if name not in attributes:
             continue
         values = _as_list(attributes[name])
-        units = (
-            [_text(u) for u in _as_list(attributes["units"])] if name == "resolution" and "units" in attributes else []
-        )
+        units = [_text(u) for u in _as_list(attributes["units"])] if name == "resolution" and "units" in attributes else []
         units = (units * 3 if len(units) == 1 else units) or [default] * 3
         if len(values) != 3 or len(units) != 3:
             return nothing_stated(f"its attribute {name} has {len(values)} numbers and {len(units)} units, not 3")

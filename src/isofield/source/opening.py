@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isofield.source.czyx import as_dask
+from isofield.source.czyx import OneChannel, as_dask
 from isofield.source.probe import find, measured_info, stored_info
 from isofield.source.simulate import simulate
 from isofield.source.spec import SourceSpec
@@ -17,7 +17,8 @@ def open_source(spec: SourceSpec) -> Volume:
     reader, stored = find(spec)
     info = stored_info(spec, stored)
     measured = measured_info(info, spec)
-    data = as_dask(reader.load(stored), stored, info, spec.channel or 0)
+    view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0)
+    data = as_dask(view, info.identity)
     if spec.simulate is None:
-        return Volume(measured, data)
+        return Volume(measured, data, stored=view)
     return Volume(measured, *simulate(data, spec.simulate))

@@ -15,9 +15,7 @@ Interval = tuple[float, float]
 class SimulateSpec(Spec):
     """Turn an isotropic volume into an anisotropic one and keep it as truth for the metrics."""
 
-    factor: float = Field(
-        ge=1.05, le=20, description="ratio of simulated section thickness to plane spacing; need not be whole"
-    )
+    factor: float = Field(ge=1.05, le=20, description="ratio of simulated section thickness to plane spacing; need not be whole")
     operator: Literal["section", "skip", "gaussian"] = Field(
         "section",
         description="section: average of the planes a section spans; skip: one plane kept; "
@@ -60,7 +58,5 @@ class SourceSpec(Spec):
     def _intervals_ascend(cls, value):
         for axis, (begin, end) in zip("zyx", value or (), strict=False):
             if begin < 0 or end <= begin:
-                raise ValueError(
-                    f"{axis} interval [{begin}, {end}] nm is empty or starts before 0; give begin < end, both >= 0"
-                )
+                raise ValueError(f"{axis} interval [{begin}, {end}] nm is empty or starts before 0; give begin < end, both >= 0")
         return value

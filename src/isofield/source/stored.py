@@ -75,9 +75,7 @@ def axes_of(names: Sequence[str] | None, shape: Sequence[int], where: Path | str
         if letter in ("t", "") and length == 1:
             letter = "_"
         if letter == "t":
-            raise InputError(
-                "source.path", str(where), f"has {length} time points, one is needed", "Export one time point"
-            )
+            raise InputError("source.path", str(where), f"has {length} time points, one is needed", "Export one time point")
         if not letter:
             raise InputError(
                 "source.path",

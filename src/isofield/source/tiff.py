@@ -87,9 +87,7 @@ def _series_index(tiff: TiffFile, path: Path, dataset: str | None) -> int:
             return 0
         raise InputError("source.path", str(path), choices, "Set source.dataset to the number of the wanted series")
     if not dataset.isdecimal() or int(dataset) >= n_series:
-        raise InputError(
-            "source.dataset", dataset, f"is no series of {path}; {choices}", "Give a number within that range"
-        )
+        raise InputError("source.dataset", dataset, f"is no series of {path}; {choices}", "Give a number within that range")
     return int(dataset)
 
 

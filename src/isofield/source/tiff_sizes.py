@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from isofield.source.units import StatedSize, decimal_of, nothing_stated, stated_size
+from isofield.source.units import StatedSize, nothing_stated, stated_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -61,19 +61,20 @@ def size_in_imagej(
 def _pixel_size(resolution: tuple[int, int] | None) -> Fraction | None:
     """The pixel size whose reciprocal was stored as numerator/denominator.
 
-    A denominator that is a power of ten of 1000 or more is how ImageJ cuts the reciprocal to that many
-    decimals: the shortest decimal within one unit of the last place is what was meant (217391/1000000 is 4.6,
-    not 4.60000828).
+    ImageJ cuts the reciprocal to some decimals, known by a large denominator that divides a power of ten. The
+    shortest decimal within one unit of the last place is what was meant: 217391/1000000 is 4.6, not 4.600008.
     """
     if not resolution or not all(resolution):
         return None
     numerator, denominator = resolution
     exact = Fraction(denominator, numerator)
-    if denominator >= 1000 and re.fullmatch("10+", str(denominator)):
-        for digits in range(1, 13):
-            short = decimal_of(format(float(exact), f".{digits}g"))
-            if short and abs(denominator / short - numerator) <= 1:
-                return short
+    decimal = next((10**k for k in range(3, 10) if 10**k % denominator == 0), None)
+    if denominator < 1000 or decimal is None:
+        return exact
+    for digits in range(1, 13):
+        short = Fraction(format(float(exact), f".{digits}g"))
+        if abs(1 / short - 1 / exact) * decimal <= 1:
+            return short
     return exact
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from isofield.geometry import ZYX
+from isofield.geometry import ZYX, Roi
 
 if TYPE_CHECKING:
     import dask.array as da
+    import numpy as np
 
 VoxelSize = tuple[Fraction, Fraction, Fraction]
 
@@ -41,14 +42,32 @@ class VolumeInfo:
         return z, y, x
 
 
+class Indexable(Protocol):
+    """An array that reads when it is indexed with slices."""
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A volume with its voxels: `data` is what was measured, dask CZYX, lazy, native byte order.
 
     `truth` is the isotropic volume that a simulated measurement came from, dask CZYX; None for real
-    measurements.
+    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others.
     """
 
     info: VolumeInfo
     data: da.Array
     truth: da.Array | None = None
+    stored: Indexable | None = None
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Measured voxels of `roi` as (C, Z, Y, X), now. `roi` must lie inside the volume (ValueError).
+
+        For one block of a large volume this is the way to go: computing a slice of `data` takes dask time and
+        memory in proportion to the chunks of the whole volume.
+        """
+        if not Roi(ZYX(0, 0, 0), self.info.shape_zyx).contains(roi):
+            raise ValueError(f"{roi} reaches outside the volume of shape {tuple(self.info.shape_zyx)}")
+        index = (slice(0, self.info.shape[0]), *roi.slices)
+        return self.data[index].compute() if self.stored is None else self.stored[index]

@@ -1,4 +1,4 @@
-"""Stages canvas, blend and pyramid: the image on disk, every shard written once and whole."""
+"""Stage blend: fields gathered into output shards, each written once and whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from isofield import __version__
 from isofield.blend import Windows, gather
 from isofield.blocks import split_evenly
 from isofield.config import Sections
@@ -17,31 +16,15 @@ from isofield.field.checkpoint import unpack_field
 from isofield.field.fit import render_fields
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
-from isofield.omezarr.metadata import DisplayWindow, level_shapes
-from isofield.omezarr.pyramid import downsample_shard
-from isofield.omezarr.store import create_canvas, level_shape, set_provenance, shard_path, shard_rois, write_shard
+from isofield.omezarr.store import shard_path, shard_rois, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import RecordStore, fingerprint, publish_json_if_changed, read_json, sha256_file, write_json
+from isofield.records import RecordStore, fingerprint, read_json, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.memory import RENDERED_BLOCKS
-
-
-def make_canvas(config: Sections, paths: RunPaths) -> None:
-    """Create the empty image, or keep it when it already is the one the plan asks for."""
-    plan = Plan.load(paths.plan)
-    create_canvas(
-        paths.isotropic,
-        plan.shape,
-        plan.dtype,
-        config.output,
-        voxel_size_nm=(plan.voxel_size_nm,) * 3,
-        origin_nm=plan.origin_nm,
-    )
-    publish_json_if_changed(paths.canvas, {"shape": plan.shape, "dtype": plan.dtype, "output": config.output})
 
 
 def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
@@ -117,9 +100,7 @@ class BlockRenderer:
         """What the rendered values of a block depend on. Raises InputError if the block is not done."""
         record = self.store.read(index)
         if record is None or self.store.state(index) not in ("done", "skipped"):
-            raise InputError(
-                "block", index, "has no finished field", "Run the fit stage again: it does just what is missing"
-            )
+            raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
 
     def render(self, index: int) -> np.ndarray:
@@ -141,51 +122,6 @@ class BlockRenderer:
             raise InputError("field", file, "was damaged after it was written", "Run again: its block is fitted anew")
         field = unpack_field(self.store.payload_path(index).read_bytes(), self.device)
         return render_fields(field, torch.from_numpy(base)[None].to(self.device))[0].cpu().numpy()
-
-
-def build_pyramid(config: Sections, paths: RunPaths) -> None:
-    """All coarser levels from level 0, and the provenance; shards made from the same finer ones are kept."""
-    plan = Plan.load(paths.plan)
-    shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
-    work = [(level, roi) for level, shape in enumerate(shapes) if level for roi in shard_rois(shape, plan.shard_vox)]
-    progress = Progress("pyramid", len(work), "shards")
-    for done, (level, roi) in enumerate(work, start=1):
-        downsample_shard(paths.isotropic, level, roi)
-        progress.update(done)
-    low, high = plan.intensity["low"], plan.intensity["high"]
-    kind = np.dtype(plan.dtype)
-    bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
-    set_provenance(
-        paths.isotropic,
-        provenance(plan, paths),
-        DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
-    )
-    write_json(paths.pyramid, {"levels": [level_shape(paths.isotropic, level) for level in range(len(shapes))]})
-
-
-def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
-    """How the image came to be, for the attributes of its group."""
-    facts = read_json(paths.prior_facts)
-    return {
-        "version": __version__,
-        "method": "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)",
-        "source": {key: plan.source[key] for key in ("uri", "format", "dataset", "shape_czyx", "voxel_size_nm")},
-        "measurement": {"ratio": plan.ratio, "operator": plan.operator, "fwhm_vox": plan.fwhm_vox},
-        "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
-        "fingerprints": {
-            **plan.fingerprints,
-            "fit": read_json(paths.current_fit)["fingerprint"],
-            "prior": facts["fingerprint"],
-        },
-        "seed": facts["seed"],
-        "software": _software(),
-    }
-
-
-def _software() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("numpy", "torch", "zarr")}
 
 
 def written_shards(paths: RunPaths, plan: Plan) -> list[dict]:

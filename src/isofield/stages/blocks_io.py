@@ -8,7 +8,7 @@ import numpy as np
 
 from isofield.field.fit import BlockData
 from isofield.field.inputs import block_data, interpolated, sections_needed
-from isofield.geometry import Roi
+from isofield.geometry import ZYX, Roi
 from isofield.plan import Plan
 from isofield.source.volume import Volume
 
@@ -17,19 +17,15 @@ class MeasuredBlocks:
     """The measured volume seen through the plan: sections in grey values or working units, per output region."""
 
     def __init__(self, volume: Volume, plan: Plan) -> None:
-        self.data, self.plan = volume.data[0], plan
+        self.volume, self.plan = volume, plan
         self.axial, self.contrast, self.origin = plan.axial, plan.contrast, plan.measured_roi.offset
 
     def grey(self, sections: range, roi: Roi) -> np.ndarray:
         """Sections (of the planned region) over the lateral extent of `roi`, as stored: (len(sections), Y, X)."""
-        z, y, x = self.origin
-        return np.asarray(
-            self.data[
-                z + sections.start : z + sections.stop,
-                y + roi.offset.y : y + roi.end.y,
-                x + roi.offset.x : x + roi.end.x,
-            ]
+        region = Roi(ZYX(sections.start, roi.offset.y, roi.offset.x), ZYX(len(sections), roi.shape.y, roi.shape.x)).shifted(
+            self.origin
         )
+        return self.volume.read(region)[0]
 
     def block(self, index: int, seed: int) -> BlockData:
         """What block `index` is fitted to. The seed of the block is drawn from the run's seed and its index alone."""

@@ -17,7 +17,5 @@ def choose_device(name: str, n_threads: int) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            "run.device", name, f"this machine has {torch.cuda.device_count()} CUDA devices", "Use auto or cpu"
-        )
+        raise InputError("run.device", name, f"this machine has {torch.cuda.device_count()} CUDA devices", "Use auto or cpu")
     return device

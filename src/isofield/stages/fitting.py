@@ -81,9 +81,7 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
         {
             "fingerprint": store.fingerprint,
             "job": job,
-            "blocks": {
-                i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in states.items() if r
-            },
+            "blocks": {i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in states.items() if r},
         },
     )
 

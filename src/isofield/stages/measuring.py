@@ -129,9 +129,7 @@ class Measurer:
         wanted = self.measured.grey(sections, region).astype(np.float64)
         contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
         for name in self.residual:
-            values = (
-                read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)
-            )
+            values = read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)
             squares = np.square((np.tensordot(matrix, values.astype(np.float64), axes=1) - wanted) / contrast)
             self.residual[name] += float(squares.sum())
             if name == "isotropic":

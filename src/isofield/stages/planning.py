@@ -29,11 +29,9 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     volume = open_source(config.source)
     layout = lay_out(config, volume.info)
     _require_truth_alignment(volume, layout)
-    grey = require_contrast(
-        sample_crops(volume.data[0], config.intensity.n_sample_vox, config.run.seed), config.source.path
-    )
+    grey = require_contrast(sample_crops(volume, config.intensity.n_sample_vox, config.run.seed), config.source.path)
     intensity = Intensity.from_samples(grey, config.intensity)
-    empty = empty_blocks(volume.data[0], layout.roi, layout.axial, layout.grid, config.blocks.empty_below)
+    empty = empty_blocks(volume, layout.roi, layout.axial, layout.grid, config.blocks.empty_below)
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
     plan = _compose(config, volume, layout, intensity, empty, projected)
@@ -57,9 +55,7 @@ def _compose(
     operator = config.measurement.operator or (simulate.operator if simulate else "section")
     fwhm_nm = config.measurement.fwhm_nm
     fwhm_vox = fwhm_nm / float(layout.voxel_size_nm) if fwhm_nm else None
-    of_volume = fingerprint(
-        info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity
-    )
+    of_volume = fingerprint(info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity)
     of_geometry = fingerprint(of_volume, layout.roi, layout.shape, layout.grid.core, layout.grid.context)
     return Plan(
         run_name=config.run.name,
@@ -132,9 +128,7 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
 
 
 def _require_memory(config: Sections, projected: dict[str, float]) -> None:
-    limit = (
-        config.run.memory_gb * 1e9 if config.run.memory_gb else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    )
+    limit = config.run.memory_gb * 1e9 if config.run.memory_gb else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for stage, key in (("fit", "blocks.write_vox"), ("blend", "output.shard_vox")):
         need = projected[f"{stage}_job_bytes"]
         if need > limit:

@@ -37,7 +37,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     measurer = Measurer(config, plan, paths)  # type: ignore[arg-type]
     write_measured(config, paths, plan, measurer)
     content = ReportContent(
-        run_name=config.report.title or plan.run_name,
+        run_name=plan.run_name,
         voxel_size_nm=plan.voxel_size_nm,
         summary=_summary(plan, metrics),
         facts=_facts(plan, metrics),
@@ -181,9 +181,7 @@ def _warnings(plan: Plan, metrics: dict, blocks: pd.DataFrame) -> list[str]:
             f"Faces between blocks are {metrics['seam_score']:.2f} times as rough as comparable planes: seams may be visible."
         )
     if metrics["clipped_fraction"] > 1e-3:
-        warnings.append(
-            f"{100 * metrics['clipped_fraction']:.2f} % of the voxels were clipped to the range of {plan.dtype}."
-        )
+        warnings.append(f"{100 * metrics['clipped_fraction']:.2f} % of the voxels were clipped to the range of {plan.dtype}.")
     not_done = blocks[~blocks["state"].isin(["done", "skipped"])]
     if len(not_done):
         warnings.append(f"{len(not_done)} blocks are not done: {', '.join(map(str, not_done['block_id'].head(10)))}.")

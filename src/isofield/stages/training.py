@@ -65,9 +65,9 @@ def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
     volume = open_source(config.source)
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
-    pool = [contrast.normalise(crop) for crop in sample_crops(volume.data[0], n_vox, config.run.seed + 1)]
+    pool = [contrast.normalise(crop) for crop in sample_crops(volume, n_vox, config.run.seed + 1)]
     pool = [crop for crop in pool if crop.min() < crop.max()]
-    lateral = volume.data.shape[2:]
+    lateral = volume.info.shape[2:]
     patch = config.prior.patch_vox
     while patch >= MIN_PATCH_VOX:
         degradation = LateralDegradation(plan.model, patch)
@@ -86,9 +86,7 @@ def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
     )
 
 
-def publish(
-    state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, mark: str
-) -> None:
+def publish(state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, mark: str) -> None:
     """Loss log, samples picture, facts, and last the checkpoint."""
     lines = ["step,loss,posterior_mean_loss", *(f"{s},{a:.6g},{b:.6g}" for s, a, b in state.losses)]
     write_bytes_atomic(paths.prior_losses, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= $(shell nproc)
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: demo test test-all lint format docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
+	@echo "make test      the default tests, a real Snakemake run among them (about 10 minutes on 2 cores)"
+	@echo "make test-all  the slow tests too"
+	@echo "make lint      ruff, snakefmt, snakemake --lint"
+	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md and the rulegraph"
+
+# The environment is made anew when what it is made from changes.
+$(BIN)/.installed: pyproject.toml envs/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c envs/constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(BIN)/.installed
+	$(RUN) snakemake --cores $(CORES) --configfile config/demo.yaml
+	@$(BIN)/python -c "import json; m = json.load(open('results/demo/metrics.json')); \
+	print('\n'.join(f'{k:10} {m[k][\"psnr_db\"]:6.2f} dB  SSIM {m[k][\"ssim\"]:.3f}' for k in ('nearest', 'linear', 'cubic', 'isotropic')))"
+	@echo "report: results/demo/report/index.html    viewer: $(BIN)/isofield view results/demo"
+
+test: $(BIN)/.installed
+	$(RUN) pytest
+
+test-all: $(BIN)/.installed
+	$(RUN) pytest -m "not gpu"
+
+lint: $(BIN)/.installed
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+format: $(BIN)/.installed
+	$(RUN) ruff check --fix -q .
+	$(RUN) ruff format -q .
+	$(RUN) snakefmt Snakefile workflow
+
+docs: $(BIN)/.installed
+	$(BIN)/isofield config > config/config.yaml
+	$(BIN)/isofield config --schema > config/schema.json
+	$(BIN)/isofield config --table > config/README.md
+	$(RUN) snakemake --configfile config/demo.yaml --forceall --rulegraph mermaid-js | sed -n '/^---/,$$p' > docs/rulegraph.mmd
+
+clean:
+	rm -rf .venv .snakemake build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,78 @@
+"""Stages canvas and pyramid: the empty image before blending, its coarser levels and provenance after."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isofield import __version__
+from isofield.config import Sections
+from isofield.omezarr.metadata import DisplayWindow, level_shapes
+from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.store import create_canvas, level_shape, set_provenance, shard_rois
+from isofield.paths import RunPaths
+from isofield.plan import Plan
+from isofield.progress import Progress
+from isofield.records import publish_json_if_changed, read_json, sweep_partials, write_json
+
+STALE_S = 3600.0
+"""Age from which an unfinished file cannot belong to a writer that is still alive."""
+
+
+def make_canvas(config: Sections, paths: RunPaths) -> None:
+    """Create the empty image, or keep it when it already is the one the plan asks for."""
+    plan = Plan.load(paths.plan)
+    sweep_partials(paths.root, STALE_S)
+    create_canvas(
+        paths.isotropic,
+        plan.shape,
+        plan.dtype,
+        config.output,
+        voxel_size_nm=(plan.voxel_size_nm,) * 3,
+        origin_nm=plan.origin_nm,
+    )
+    publish_json_if_changed(paths.canvas, {"shape": plan.shape, "dtype": plan.dtype, "output": config.output})
+
+
+def build_pyramid(config: Sections, paths: RunPaths) -> None:
+    """All coarser levels from level 0, then the display window and the provenance."""
+    plan = Plan.load(paths.plan)
+    shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
+    work = [(level, roi) for level, shape in enumerate(shapes) if level for roi in shard_rois(shape, plan.shard_vox)]
+    progress = Progress("pyramid", len(work), "shards")
+    for done, (level, roi) in enumerate(work, start=1):
+        downsample_shard(paths.isotropic, level, roi)
+        progress.update(done)
+    low, high = plan.intensity["low"], plan.intensity["high"]
+    kind = np.dtype(plan.dtype)
+    bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
+    set_provenance(
+        paths.isotropic,
+        provenance(plan, paths),
+        DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
+    )
+    write_json(paths.pyramid, {"levels": [level_shape(paths.isotropic, level) for level in range(len(shapes))]})
+
+
+def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
+    """How the image came to be, for the attributes of its group."""
+    facts = read_json(paths.prior_facts)
+    return {
+        "version": __version__,
+        "method": "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)",
+        "source": {key: plan.source[key] for key in ("uri", "format", "dataset", "shape_czyx", "voxel_size_nm")},
+        "measurement": {"ratio": plan.ratio, "operator": plan.operator, "fwhm_vox": plan.fwhm_vox},
+        "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
+        "fingerprints": {
+            **plan.fingerprints,
+            "fit": read_json(paths.current_fit)["fingerprint"],
+            "prior": facts["fingerprint"],
+        },
+        "seed": facts["seed"],
+        "software": _software(),
+    }
+
+
+def _software() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numpy", "torch", "zarr")}

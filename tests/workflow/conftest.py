@@ -1,0 +1,132 @@
+"""Real Snakemake runs over a small phantom, each in a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = {
+    "run": {"name": "small"},
+    "source": {"path": "phantom:tissue?shape=64,96,96", "simulate": {"factor": 4}},
+    "blocks": {"write_vox": 48, "context_vox": 8, "overlap_vox": 4},
+    "prior": {"steps": 150, "warmup_steps": 10, "batch": 8, "channels": [16, 24], "checkpoint_every_s": 1},
+    "fit": {"blocks_per_job": 4, "steps": 40},
+    "output": {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 9, "pyramid_min_vox": 32},
+}
+
+
+@dataclass
+class Workflow:
+    """A folder in which the workflow runs with `config`."""
+
+    folder: Path
+    config: dict
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "results" / self.config["run"]["name"]
+
+    def command(self, *arguments: str) -> list[str]:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self.config))
+        base = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+        return [*base, "--directory", str(self.folder), "--configfile", str(path), "--rerun-incomplete", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """Run to the end; returns what was printed. With `check` a failure fails the test, with the output."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=500,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done.stdout
+
+    def planned(self, *arguments: str) -> set[str]:
+        """The rules that would run."""
+        text = self.snakemake("--dry-run", "--quiet", "rules", *arguments)
+        text += self.snakemake("--dry-run", *arguments)
+        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))} - {"all"}
+
+    def kill_when(self, condition, timeout_s: float = 240.0) -> None:
+        """Start a run and SIGKILL all of it as soon as `condition()` holds."""
+        process = subprocess.Popen(
+            self.command(),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        begun = time.monotonic()
+        while not condition():
+            assert process.poll() is None, "the run ended before the moment it was to be killed at"
+            assert time.monotonic() - begun < timeout_s, "the moment to kill at never came"
+            time.sleep(0.02)
+        for pid in [*_descendants(process.pid), process.pid]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait()
+        self.snakemake("--unlock")
+
+    def fields(self) -> list[Path]:
+        return sorted((self.run / "fields").glob("*/block-*.safetensors"))
+
+    def records(self) -> dict[str, int]:
+        """Time of every block record."""
+        return {p.name: p.stat().st_mtime_ns for p in (self.run / "fields").glob("*/block-*.json")}
+
+    def image(self) -> dict[str, str]:
+        """sha256 of every file of the isotropic image."""
+        root = self.run / "isotropic.ome.zarr"
+        return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()}
+
+
+def _descendants(pid: int) -> list[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found, frontier = [], [pid]
+    while frontier:
+        parent = frontier.pop()
+        children = [child for child, above in parents.items() if above == parent]
+        found += children
+        frontier += children
+    return found
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """An undisturbed run, ended. Tests that change it leave it finished."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished"), yaml.safe_load(yaml.safe_dump(CONFIG)))
+    workflow.snakemake()
+    return workflow
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Workflow:
+    """A folder with the same configuration in which nothing has run."""
+    return Workflow(tmp_path, yaml.safe_load(yaml.safe_dump(CONFIG)))
