@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
@@ -142,7 +142,8 @@ def load_sections(text: str | os.PathLike[str], names: Iterable[str], overrides:
     """The named sections of a configuration, whole or cut down as by `Config.section_json`."""
     values = _with_overrides(read_mapping(text), overrides)
     names = {name.partition(".")[0] for name in names}
-    if names - values.keys():
+    # Together with the source, sections are checked against each other, and unknown ones are found.
+    if names - values.keys() or "source" in values:
         whole = make_config(values)
         return Sections({name: getattr(whole, name) for name in names})
     with reported():
@@ -153,7 +154,10 @@ def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
     """Nested mapping from a YAML file, or from `text` itself if it starts like a JSON object."""
     name = os.fspath(text)
     if name.lstrip().startswith("{"):
-        values = json.loads(name)
+        try:
+            values = json.loads(name)
+        except json.JSONDecodeError as error:
+            raise InputError("configuration", name[:80], f"is not valid JSON ({error})", "Mend it, or give a YAML file") from None
     else:
         path = Path(name)
         if not path.is_file():
@@ -178,7 +182,10 @@ def _with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             if not isinstance(target.get(key), dict):
                 target[key] = {}
             target = target[key]
-        target[keys[-1]] = yaml.safe_load(value)
+        try:
+            target[keys[-1]] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError("--config", override, "its value is not valid YAML", "Put quotes around the value") from None
     return values
 
 
@@ -194,16 +201,22 @@ class reported:  # noqa: N801  (reads as a verb at its use)
         first, *others = error.errors()
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
         limit = first["msg"].removeprefix("Value error, ")
-        remedy = "Mend it" if first["type"] != "extra_forbidden" else f"Remove it, or did you mean {_nearest(key)}?"
+        remedy = "Mend it in the configuration"
+        if first["type"] == "extra_forbidden":
+            remedy = f"Remove it from the configuration, or did you mean {_nearest(key)}?"
         more = f" ({len(others)} more: {', '.join('.'.join(map(str, e['loc'])) for e in others[:5])})" if others else ""
         shown = first["input"] if first["type"] != "missing" else None
-        raise InputError(key, shown, limit, f"{remedy} in the configuration{more}") from None
+        raise InputError(key, shown, limit, f"{remedy}{more}") from None
 
 
 def _nearest(key: str) -> str:
     from difflib import get_close_matches
 
     section, _, name = key.rpartition(".")
-    known = list(SECTIONS[section].model_fields) if section in SECTIONS else list(SECTIONS)
+    spec: type[Spec] = Config
+    for part in section.split(".") if section else ():
+        annotation = spec.model_fields[part].annotation
+        spec = next(t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Spec))
+    known = list(spec.model_fields)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return (f"{section}." if section else "") + close[0] if close else f"one of {', '.join(known)}"

@@ -93,8 +93,8 @@ def withdraw_false_records(paths: RunPaths) -> list[str]:
     for path in sorted((paths.root / "jobs").glob("*.json")):
         record = read_json(path)
         if path.name.startswith("fit-"):
-            known = store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
-            sound = known
+            # Without a current fit there is no field at all: the whole folder was deleted.
+            sound = store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
         elif path.name.startswith("blend-"):
             sound = all(_shard_holds(paths, shard) for shard in record["shards"])
         else:

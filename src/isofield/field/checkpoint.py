@@ -39,14 +39,14 @@ def unpack_field(data: bytes, device: torch.device) -> Fields:
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["isofield"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        fields = make_fields(FieldSpec.model_validate(about["spec"]), about["shape"], [0])
+        values = {}
+        for name in fields.state_dict():
+            value = tensors[name]
+            if name.startswith("grids."):
+                value = value.to(torch.float32) * tensors[f"scale.{name}"][:, None, None, None]
+            values[name] = value[None]
+        fields.load_state_dict(values)
+    except (SafetensorError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"not a field: {error}") from error
-    fields = make_fields(FieldSpec.model_validate(about["spec"]), about["shape"], [0])
-    values = {}
-    for name in fields.state_dict():
-        value = tensors[name]
-        if name.startswith("grids."):
-            value = value.to(torch.float32) * tensors[f"scale.{name}"][:, None, None, None]
-        values[name] = value[None]
-    fields.load_state_dict(values)
     return fields.to(device).requires_grad_(False)

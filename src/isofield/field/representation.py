@@ -111,10 +111,17 @@ class BatchedMlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
+            x = _affine(bias, x, weight)
             if layer < last:
                 x = F.silu(x) if self.sine_frequency is None else torch.sin(self.sine_frequency * x)
         return x
+
+
+def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """bias + x weight, field by field. On a CPU one field at a time: batched products round differently from single ones."""
+    if x.is_cuda or len(x) == 1:
+        return torch.baddbmm(bias, x, weight)
+    return torch.cat([torch.baddbmm(*one) for one in zip(bias.split(1), x.split(1), weight.split(1), strict=True)])
 
 
 Fields = GridFields | CoordinateFields

@@ -16,11 +16,13 @@ from isofield.prior.denoiser import Denoiser
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState
 
+PRIOR_FORMAT = "isofield-prior-1"
+
 
 def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> bytes:
     """The averaged weights with everything needed to use them, as safetensors bytes."""
     about = {
-        "format": "isofield-prior-1",
+        "format": PRIOR_FORMAT,
         "spec": spec.model_dump(mode="json"),
         "sigma_data": denoiser.sigma_data,
         "sigma_residual": denoiser.sigma_residual,
@@ -31,7 +33,10 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
 
 def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
     """The denoiser in `path`, ready for inference, and the facts stored with it. Raises InputError if it is damaged."""
-    tensors, about = _read(path, "Delete it and train again")
+    remedy = "Delete it and train again"
+    tensors, about = _read(path, remedy)
+    if about.get("format") != PRIOR_FORMAT:
+        raise InputError("prior checkpoint", str(path), f"is not of the format {PRIOR_FORMAT}", remedy)
     spec = PriorSpec.model_validate(about["spec"])
     denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"])
     denoiser.load_state_dict(tensors)
@@ -63,7 +68,7 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
         tensors, about = _read(path, "")
     except InputError:
         return None
-    if about["fingerprint"] != fingerprint:
+    if about.get("fingerprint") != fingerprint:
         return None
     denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
     average = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
