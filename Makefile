@@ -12,7 +12,7 @@ help:
 	@echo "make test      the default tests, a real Snakemake run among them (about 10 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff, snakefmt, snakemake --lint"
-	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md and the rulegraph"
+	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md"
 
 # The environment is made anew when what it is made from changes.
 $(BIN)/.installed: pyproject.toml envs/constraints.txt
@@ -47,7 +47,6 @@ docs: $(BIN)/.installed
 	$(BIN)/isofield config > config/config.yaml
 	$(BIN)/isofield config --schema > config/schema.json
 	$(BIN)/isofield config --table > config/README.md
-	$(RUN) snakemake --configfile config/demo.yaml --forceall --rulegraph mermaid-js | sed -n '/^---/,$$p' > docs/rulegraph.mmd
 
 clean:
 	rm -rf .venv .snakemake build .pytest_cache .ruff_cache .hypothesis

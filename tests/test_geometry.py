@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from math import ceil
 
@@ -71,7 +72,7 @@ def test_a_negative_side_is_refused():
 
 
 def test_zyx_adds_like_a_vector_and_not_like_a_tuple():
-    assert ZYX(1, 2, 3) + (10, 20, 30) == ZYX(11, 22, 33)
+    assert ZYX(1, 2, 3) + ZYX(10, 20, 30) == ZYX(11, 22, 33)
     assert ZYX(1, 2, 3) - (1, 1, 1) == ZYX(0, 1, 2)
     assert ZYX(2, 3, 4).volume == 24
 
@@ -109,7 +110,7 @@ def test_sections_tile_the_depth_without_gap_or_drift(axial):
     edges = [axial.section_edges(i) for i in range(axial.n_sections)]
     assert edges[0][0] == 0
     assert edges[-1][1] == axial.n_sections * axial.ratio
-    assert all(before[1] == after[0] for before, after in zip(edges, edges[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(edges))
     assert sum(end - begin for begin, end in edges) == axial.n_sections * axial.ratio
 
 

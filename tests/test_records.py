@@ -38,9 +38,7 @@ PAYLOAD = bytes(range(256)) * 64
 
 
 def record_of(block_id: int, state: str = "done", store_fingerprint: str = FINGERPRINT) -> BlockRecord:
-    return BlockRecord(
-        block_id=block_id, state=state, fingerprint=store_fingerprint, seconds=1.5, stats={"loss": 0.25}
-    )
+    return BlockRecord(block_id=block_id, state=state, fingerprint=store_fingerprint, seconds=1.5, stats={"loss": 0.25})
 
 
 def python(script: str, *args: object) -> subprocess.Popen[str]:
@@ -71,9 +69,7 @@ def test_fingerprint_is_the_same_in_another_process_with_another_hash_seed():
 def test_fingerprint_sees_through_the_kind_of_container_and_scalar():
     assert fingerprint({"a": 1, "b": (1, 2)}) == fingerprint({"b": [np.int64(1), 2], "a": np.uint8(1)})
     assert fingerprint(np.float64(0.1), np.arange(3), np.bool_(True)) == fingerprint(0.1, [0, 1, 2], True)
-    assert fingerprint(Part(Fraction(8, 3), (1, 2))) == fingerprint(
-        {"ratio": Fraction(16, 6), "shape": [1, 2]}
-    )
+    assert fingerprint(Part(Fraction(8, 3), (1, 2))) == fingerprint({"ratio": Fraction(16, 6), "shape": [1, 2]})
     assert fingerprint(record_of(1)) == fingerprint(record_of(1).model_dump())
 
 
@@ -94,9 +90,7 @@ def test_fingerprint_tells_different_things_apart():
     assert len({fingerprint(*parts) for parts in different}) == len(different)
 
 
-@given(
-    st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=6)
-)
+@given(st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=6))
 def test_fingerprint_ignores_the_order_of_keys(values):
     assert fingerprint(values) == fingerprint(dict(reversed(values.items())))
 
@@ -119,9 +113,7 @@ def test_fingerprint_refuses_what_has_no_canonical_form(value):
 def test_write_json_respects_the_umask_and_leaves_no_partial(tmp_path):
     before = os.umask(0o027)
     try:
-        write_json(
-            tmp_path / "new" / "a.json", {"ratio": Fraction(10, 3), "path": Path("b"), "loss": float("nan")}
-        )
+        write_json(tmp_path / "new" / "a.json", {"ratio": Fraction(10, 3), "path": Path("b"), "loss": float("nan")})
     finally:
         os.umask(before)
     file = tmp_path / "new" / "a.json"
@@ -293,11 +285,7 @@ def test_the_module_loads_nothing_heavy():
     loaded = set(python(script).communicate(timeout=60)[0].split())
     assert "isofield.records" in loaded
     assert not loaded & {"torch", "dask", "zarr", "pandas", "numpy"}
-    imports = [
-        node
-        for node in ast.walk(ast.parse(Path(records.__file__).read_text()))
-        if isinstance(node, ast.Import)
-    ]
+    imports = [node for node in ast.walk(ast.parse(Path(records.__file__).read_text())) if isinstance(node, ast.Import)]
     assert not {alias.name for node in imports for alias in node.names} & {"torch", "dask", "zarr", "pandas"}
 
 
@@ -349,9 +337,7 @@ print(n)
 
 
 def killed_stores(tmp_path, order: str) -> list[RecordStore]:
-    n_operations = int(
-        python(KILL_AT_EVERY_FILE_OPERATION, tmp_path, order, FINGERPRINT).communicate(timeout=120)[0]
-    )
+    n_operations = int(python(KILL_AT_EVERY_FILE_OPERATION, tmp_path, order, FINGERPRINT).communicate(timeout=120)[0])
     assert 4 <= n_operations < 99
     return [RecordStore(folder, FINGERPRINT) for folder in sorted(tmp_path.iterdir())]
 
@@ -369,9 +355,7 @@ def test_a_kill_before_any_file_operation_never_leaves_a_record_that_lies(tmp_pa
 
 def test_publishing_the_record_first_would_lie(tmp_path):
     """Negative control: the same kills, with record and payload in the wrong order."""
-    assert any(
-        store.state(0) == "done" and not store.check(0) for store in killed_stores(tmp_path, "record_first")
-    )
+    assert any(store.state(0) == "done" and not store.check(0) for store in killed_stores(tmp_path, "record_first"))
 
 
 KILL_AT_ANY_TIME = """

@@ -114,7 +114,8 @@ class BlockGrid:
         if roi.empty or grown.empty:
             return []
         spans = [
-            range(begin // core, (end - 1) // core + 1) for begin, end, core in zip(grown.offset, grown.end, self.core, strict=True)
+            range(begin // core, (end - 1) // core + 1)
+            for begin, end, core in zip(grown.offset, grown.end, self.core, strict=True)
         ]
         _, ny, nx = self.grid_shape
         return [(z * ny + y) * nx + x for z in spans[0] for y in spans[1] for x in spans[2]]

@@ -19,6 +19,7 @@ from isofield.measurement import MeasurementSpec
 from isofield.omezarr.spec import OutputSpec
 from isofield.prior.spec import PriorSpec
 from isofield.quality.spec import QualitySpec
+from isofield.records import fingerprint
 from isofield.report.spec import ReportSpec
 from isofield.source.spec import SourceSpec
 from isofield.spec import Spec
@@ -89,12 +90,16 @@ class Config(Spec):
 
     def section_json(self, *names: str) -> str:
         """Canonical JSON of some sections, or of single keys of one ("fit.blocks_per_job"): what a rule depends on."""
-        chosen: dict[str, Any] = {}
-        for name in sorted(names):
-            section, _, key = name.partition(".")
-            values = getattr(self, section).model_dump(mode="json")
-            chosen.setdefault(section, {}).update({key: values[key]} if key else values)
-        return json.dumps(chosen, sort_keys=True, separators=(",", ":"))
+        return _canonical({name: getattr(self, name) for name in type(self).model_fields}, names)
+
+
+def _canonical(sections: Mapping[str, Spec], names: Iterable[str]) -> str:
+    chosen: dict[str, Any] = {}
+    for name in sorted(names):
+        section, _, key = name.partition(".")
+        values = sections[section].model_dump(mode="json")
+        chosen.setdefault(section, {}).update({key: values[key]} if key else values)
+    return json.dumps(chosen, sort_keys=True, separators=(",", ":"))
 
 
 SECTIONS: dict[str, type[Spec]] = {
@@ -110,8 +115,14 @@ class Sections:
     not change when the user changes that section; this makes it fail instead.
     """
 
-    def __init__(self, given: Mapping[str, Spec]) -> None:
+    def __init__(self, given: Mapping[str, Spec], names: Iterable[str]) -> None:
         self._given = dict(given)
+        self._json = _canonical(self._given, names)
+
+    @property
+    def mark(self) -> str:
+        """Fingerprint of the values a stage was given; what it makes carries it, and is stale under any other."""
+        return section_mark(self._json)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -122,6 +133,11 @@ class Sections:
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
+
+
+def section_mark(section_json: str) -> str:
+    """Fingerprint of what `Config.section_json` returns."""
+    return fingerprint(section_json)[:16]
 
 
 def load_config(text: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
@@ -141,13 +157,14 @@ def make_config(values: Mapping[str, Any]) -> Config:
 def load_sections(text: str | os.PathLike[str], names: Iterable[str], overrides: Iterable[str] = ()) -> Sections:
     """The named sections of a configuration, whole or cut down as by `Config.section_json`."""
     values = _with_overrides(read_mapping(text), overrides)
-    names = {name.partition(".")[0] for name in names}
+    names = tuple(names)
+    sections = {name.partition(".")[0] for name in names}
     # Together with the source, sections are checked against each other, and unknown ones are found.
-    if names - values.keys() or "source" in values:
+    if sections - values.keys() or "source" in values:
         whole = make_config(values)
-        return Sections({name: getattr(whole, name) for name in names})
+        return Sections({name: getattr(whole, name) for name in sections}, names)
     with reported():
-        return Sections({name: SECTIONS[name].model_validate(values[name] or {}) for name in names})
+        return Sections({name: SECTIONS[name].model_validate(values[name] or {}) for name in sections}, names)
 
 
 def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from isofield.blocks import BlockGrid
 from isofield.config import Config, Sections
@@ -91,6 +91,7 @@ class Plan(Spec):
     """plan.json: everything the later stages need to know about the run besides the configuration."""
 
     format: str = "isofield-plan-1"
+    made_from: str = Field(description="mark of the configuration that was planned from")
     run_name: str
     source: dict[str, Any] = Field(description="uri, format, shape, dtype, voxel size and identity of the measured volume")
     ratio: str = Field(description="section thickness / output voxel size, an exact fraction")
@@ -117,7 +118,12 @@ class Plan(Spec):
     @classmethod
     def load(cls, path: Path) -> Plan:
         """The plan in `path`. Raises InputError when it is absent or damaged."""
-        return cls.model_validate(read_json(path))
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            limit = f"is not a plan of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+            raise InputError("plan", str(path), limit, "Run the plan stage again") from None
 
     @property
     def axial(self) -> AxialMap:

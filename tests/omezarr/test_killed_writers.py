@@ -117,9 +117,7 @@ print(n)
 def run(script: str, *args: object) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *map(str, args)]
-    return int(
-        subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=120, check=True).stdout
-    )
+    return int(subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=120, check=True).stdout)
 
 
 @pytest.fixture(scope="module")

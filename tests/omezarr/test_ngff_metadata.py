@@ -43,9 +43,7 @@ def test_levels_of_nothing_are_refused(shape, min_vox):
 
 def blob(shape, centre, sigma=4.0):
     """Gaussian spot at `centre`, in voxel edges from the array's corner: voxel i is centred at i + 0.5."""
-    profiles = [
-        np.exp(-0.5 * ((np.arange(n) + 0.5 - c) / sigma) ** 2) for n, c in zip(shape, centre, strict=True)
-    ]
+    profiles = [np.exp(-0.5 * ((np.arange(n) + 0.5 - c) / sigma) ** 2) for n, c in zip(shape, centre, strict=True)]
     return np.einsum("i,j,k->ijk", *profiles)
 
 
@@ -152,9 +150,7 @@ def test_attributes_hold_version_window_and_provenance_where_readers_look():
     assert "omero" not in group_attributes("a", 1, (1, 1, 1))["ome"]
 
 
-@pytest.mark.parametrize(
-    "limits", [(0, 255, 200, 10), (0, 255, 10, 10), (20, 255, 10, 100), (0, 90, 10, 100)]
-)
+@pytest.mark.parametrize("limits", [(0, 255, 200, 10), (0, 255, 10, 10), (20, 255, 10, 100), (0, 90, 10, 100)])
 def test_a_window_that_shows_nothing_is_refused(limits):
     with pytest.raises(ValueError, match="min <= start < end <= max"):
         DisplayWindow(*limits)

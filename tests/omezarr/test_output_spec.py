@@ -38,8 +38,6 @@ def test_senseless_values_are_refused_by_name(change):
 
 def test_parsing_the_configuration_loads_nothing_heavy():
     script = f"import sys; sys.path[:] = {sys.path!r}; import isofield.omezarr.spec; print(*sys.modules)"
-    loaded = set(
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split()
-    )
+    loaded = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split())
     assert "isofield.omezarr.spec" in loaded
     assert not loaded & {"torch", "dask", "zarr", "pandas", "numpy"}

@@ -53,9 +53,7 @@ def build(path, truth):
         write_shard(path, 0, roi, truth[roi.slices])
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"), [((35, 70, 33), "uint16"), ((16, 70, 32), "uint8"), ((3, 70, 17), "float32")]
-)
+@pytest.mark.parametrize(("shape", "dtype"), [((35, 70, 33), "uint16"), ((16, 70, 32), "uint8"), ((3, 70, 17), "float32")])
 def test_every_level_is_the_mean_of_the_one_above(tmp_path, shape, dtype):
     truth = np.random.default_rng(0).normal(100, 30, shape).astype(dtype)
     build(tmp_path / "a", truth)

@@ -100,9 +100,7 @@ def test_only_whole_shards_are_written(canvas, roi):
     assert missing_shards(canvas, 0) == ROIS
 
 
-@pytest.mark.parametrize(
-    "block", [np.ones((16, 16, 16), "float32"), np.ones((16, 16, 15), "uint16"), np.uint16(1)]
-)
+@pytest.mark.parametrize("block", [np.ones((16, 16, 16), "float32"), np.ones((16, 16, 15), "uint16"), np.uint16(1)])
 def test_a_block_of_another_shape_or_dtype_is_refused(canvas, block):
     with pytest.raises(ValueError, match="takes"):
         write_shard(canvas, 0, ROIS[0], block)

@@ -163,6 +163,14 @@ def test_equal_priors_are_equal_bytes(finished):
     assert pack_prior(finished.average, SPEC, {"a": 1, "b": 2}) == pack_prior(finished.average, SPEC, {"b": 2, "a": 1})
 
 
+def test_how_often_states_were_saved_leaves_no_trace(finished):
+    """Fields depend on these bytes: saving more often must not make them all anew."""
+    often = SPEC.model_copy(update={"checkpoint_every_s": 1.0})
+    assert pack_prior(finished.average, SPEC, {}) == pack_prior(finished.average, often, {})
+    other = SPEC.model_copy(update={"steps": 61})
+    assert pack_prior(finished.average, SPEC, {}) != pack_prior(finished.average, other, {})
+
+
 def test_a_damaged_prior_is_named(finished, tmp_path):
     path = tmp_path / "prior.safetensors"
     data = pack_prior(finished.average, SPEC, {})

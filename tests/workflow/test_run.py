@@ -68,7 +68,9 @@ def test_running_again_does_nothing(finished):
 )
 def test_a_change_redoes_only_what_reads_it(changed, section, key, value, rules):
     changed.config.setdefault(section, {})[key] = value
+    files = {p: p.stat().st_mtime_ns for p in changed.run.rglob("*") if p.is_file()}
     assert changed.planned() == rules
+    assert {p: p.stat().st_mtime_ns for p in changed.run.rglob("*") if p.is_file()} == files, "a dry run changed something"
 
 
 def test_a_new_block_grid_does_not_retrain_the_prior(changed):

@@ -1,15 +1,16 @@
 # The typed configuration, the layout that follows from the volume's metadata, and what rules depend on.
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from isofield.config import make_config
+from isofield.config import make_config, section_mark
 from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
 from isofield.source.probe import probe
 from isofield.stages import SECTIONS_READ
-from isofield.status import withdraw_false_records
+from isofield.recovery import only_looks, withdraw_false_records
 
 try:
     CFG = make_config(config)
@@ -20,10 +21,13 @@ except InputError as error:
 
 RUN = RunPaths(Path(CFG.run.results) / CFG.run.name)
 if workflow.is_main_process:
-    for record in withdraw_false_records(RUN):
-        logger.info(
-            f"withdrew {record}: a file it vouches for is gone or damaged; it is made again"
-        )
+    marks = {
+        stage: section_mark(CFG.section_json(*names))
+        for stage, names in SECTIONS_READ.items()
+    }
+    running = not only_looks(sys.argv[1:])
+    for record in withdraw_false_records(RUN, marks, VOLUME.identity, running):
+        logger.info(f"{record} is stale, or a file it vouches for is gone or damaged")
 
 
 def sections(stage):

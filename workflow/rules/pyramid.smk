@@ -1,6 +1,7 @@
 rule pyramid:
     input:
-        expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
+        blends=expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
+        facts=rules.train.output.facts,
     output:
         RUN.pyramid,
     log:

@@ -20,10 +20,10 @@ PRIOR_FORMAT = "isofield-prior-1"
 
 
 def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> bytes:
-    """The averaged weights with everything needed to use them, as safetensors bytes."""
+    """The averaged weights with everything needed to use them, as safetensors bytes: the same bytes for the same training."""
     about = {
         "format": PRIOR_FORMAT,
-        "spec": spec.model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json", exclude={"checkpoint_every_s"}),
         "sigma_data": denoiser.sigma_data,
         "sigma_residual": denoiser.sigma_residual,
         **facts,

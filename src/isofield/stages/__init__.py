@@ -1,36 +1,24 @@
 """One module per rule of the workflow: paths and configuration in, files out."""
 
+_WHERE = ("run.name", "run.results")
+_COMPUTE = (*_WHERE, "run.seed", "run.threads_per_job", "run.device")
+
 SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "plan": (
-        "run",
-        "source",
-        "measurement",
-        "intensity",
-        "blocks",
-        "output",
-        "field",
-        "fit.blocks_per_job",
-        "fit.batch_blocks",
+        *(*_WHERE, "run.seed", "run.memory_gb"),
+        *("source", "measurement", "intensity", "blocks", "output", "field"),
+        *("fit.blocks_per_job", "fit.batch_blocks", "fit.slice_share"),
     ),
-    "train": ("run", "source", "measurement", "intensity", "prior"),
-    "canvas": ("run", "output"),
-    "fit": ("run", "source", "field", "fit"),
-    "blend": ("run", "source", "output"),
-    "pyramid": ("run", "output"),
-    "measure": ("run", "source", "quality"),
+    "train": (*_COMPUTE, "source", "measurement", "intensity", "prior"),
+    "canvas": (*_WHERE, "output"),
+    "fit": (*_COMPUTE, "source", "field", "fit"),
+    "blend": (*_COMPUTE, "source", "output"),
+    "pyramid": (*_WHERE, "output"),
+    "measure": (*_COMPUTE, "source", "quality"),
     # The page shows the whole configuration.
     "report": (
-        "run",
-        "source",
-        "measurement",
-        "intensity",
-        "blocks",
-        "prior",
-        "field",
-        "fit",
-        "output",
-        "quality",
-        "report",
+        *("run", "source", "measurement", "intensity", "blocks", "prior"),
+        *("field", "fit", "output", "quality", "report"),
     ),
 }
-"""Sections of the configuration that each stage reads. A rule depends on these and on no others."""
+"""Sections, or single keys, of the configuration that each stage reads. A rule depends on these and on no others."""

@@ -43,7 +43,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     for done, roi in enumerate(rois, start=1):
         records.append(blend_shard(roi, windows, renderer, plan, paths))
         progress.update(done)
-    write_json(paths.blend_job(job), {"job": job, "shards": records})
+    write_json(paths.blend_job(job), {"made_from": config.mark, "job": job, "shards": records})
 
 
 def job_shards(plan: Plan, job: int) -> list[Roi]:

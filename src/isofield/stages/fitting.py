@@ -56,7 +56,8 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     store = RecordStore(paths.fields, fit_fingerprint(config, plan, paths, device))
     blocks = job_blocks(paths, job)
     write_json(paths.current_fit, {"fingerprint": store.fingerprint})
-    todo = [i for i in blocks.index if not (store.state(i) in ("done", "skipped") and store.check(i))]
+    wanted = {i: "skipped" if blocks.loc[i, "empty"] else "done" for i in blocks.index}
+    todo = [i for i in blocks.index if not (store.state(i) == wanted[i] and store.check(i))]
     say(f"fit job {job}: {len(blocks)} blocks, {len(blocks) - len(todo)} already done")
     for index in todo:
         if blocks.loc[index, "empty"]:
@@ -79,6 +80,7 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     write_json(
         paths.fit_job(job),
         {
+            "made_from": config.mark,
             "fingerprint": store.fingerprint,
             "job": job,
             "blocks": {i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in states.items() if r},

@@ -12,7 +12,7 @@ from isofield.omezarr.store import create_canvas, level_shape, set_provenance, s
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import publish_json_if_changed, read_json, sweep_partials, write_json
+from isofield.records import read_json, sweep_partials, write_json
 
 STALE_S = 3600.0
 """Age from which an unfinished file cannot belong to a writer that is still alive."""
@@ -30,7 +30,7 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
     )
-    publish_json_if_changed(paths.canvas, {"shape": plan.shape, "dtype": plan.dtype, "output": config.output})
+    write_json(paths.canvas, {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output})
 
 
 def build_pyramid(config: Sections, paths: RunPaths) -> None:
@@ -50,7 +50,8 @@ def build_pyramid(config: Sections, paths: RunPaths) -> None:
         provenance(plan, paths),
         DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
     )
-    write_json(paths.pyramid, {"levels": [level_shape(paths.isotropic, level) for level in range(len(shapes))]})
+    levels = [level_shape(paths.isotropic, level) for level in range(len(shapes))]
+    write_json(paths.pyramid, {"made_from": config.mark, "levels": levels})
 
 
 def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:

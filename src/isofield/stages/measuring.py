@@ -38,7 +38,7 @@ def measure_run(config: Sections, paths: RunPaths) -> None:
         progress.update(index + 1)
     measurer.spectra()
     write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
-    write_json(paths.metrics, measurer.summary())
+    write_json(paths.metrics, {"made_from": config.mark, **measurer.summary()})
 
 
 class Measurer:

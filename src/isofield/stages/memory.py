@@ -18,13 +18,13 @@ DENOISER_CHANNELS = 256
 """Feature maps at full slice size that a denoiser call holds at once, generously."""
 
 
-def fit_job_bytes(read_shape: Sequence[int], batch: int, spec: FieldSpec, ratio: Fraction) -> int:
+def fit_job_bytes(read_shape: Sequence[int], batch: int, spec: FieldSpec, ratio: Fraction, slice_share: float = 0.125) -> int:
     """Peak resident bytes of a fit job: volumes, fields with gradients and moments, one step's graph, one denoiser call."""
     vox = prod(read_shape)
     volumes = 4 * 6 * vox + int(4 * 3 * vox / ratio)
     parameters = 4 * 5 * n_parameters(spec, read_shape)
     width = sum(spec.features) if spec.kind == "grid" else 2 * spec.n_frequencies
-    graph = 4 * (4 * width + 3 * spec.hidden * spec.n_hidden_layers + 8) * vox // 8
+    graph = int(4 * (4 * width + 3 * spec.hidden * spec.n_hidden_layers + 8) * vox * slice_share)
     denoiser = SLICES_PER_CALL * read_shape[0] * max(read_shape[1:]) * 4 * DENOISER_CHANNELS // 4
     return INTERPRETER_BYTES + batch * (volumes + parameters + graph) + denoiser
 

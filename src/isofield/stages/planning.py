@@ -58,6 +58,7 @@ def _compose(
     of_volume = fingerprint(info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity)
     of_geometry = fingerprint(of_volume, layout.roi, layout.shape, layout.grid.core, layout.grid.context)
     return Plan(
+        made_from=config.mark,
         run_name=config.run.name,
         source=_describe(info),
         ratio=str(layout.axial.ratio),
@@ -118,7 +119,7 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
     field_bytes = n_parameters(config.field, read) * (1 if config.field.kind == "grid" else 4)
     batch = config.fit.batch_blocks or 1
     return {
-        "fit_job_bytes": float(fit_job_bytes(read, batch, config.field, layout.axial.ratio)),
+        "fit_job_bytes": float(fit_job_bytes(read, batch, config.field, layout.axial.ratio, config.fit.slice_share)),
         "blend_job_bytes": float(blend_job_bytes(read, config.output.shard_vox, layout.shape, dtype.itemsize)),
         "fields_bytes": float(field_bytes * grid.n_blocks),
         "field_bytes_per_output_vox": field_bytes / grid.core.volume,

@@ -87,13 +87,15 @@ def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
 
 
 def publish(state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, mark: str) -> None:
-    """Loss log, samples picture, facts, and last the checkpoint."""
+    """Loss log, samples picture, checkpoint, and last the facts about it.
+
+    What does not change the prior (where the run lies, the version) stays out of the checkpoint: fields depend on its bytes.
+    """
     lines = ["step,loss,posterior_mean_loss", *(f"{s},{a:.6g},{b:.6g}" for s, a, b in state.losses)]
     write_bytes_atomic(paths.prior_losses, ("\n".join(lines) + "\n").encode())
     write_bytes_atomic(paths.prior_samples, samples_picture(state, sampler))
     facts = {
         "fingerprint": mark,
-        "version": __version__,
         "volume": plan.fingerprints["volume"],
         "voxel_size_nm": plan.voxel_size_nm,
         "ratio": plan.ratio,
@@ -107,6 +109,8 @@ def publish(state: TrainingState, config: Sections, plan: Plan, paths: RunPaths,
         paths.prior_facts,
         {
             **facts,
+            "made_from": config.mark,
+            "version": __version__,
             "spec": config.prior,
             "sigma_data": state.average.sigma_data,
             "sigma_residual": state.average.sigma_residual,

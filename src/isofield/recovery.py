@@ -1,0 +1,132 @@
+"""Finding results whose claims no longer hold, so that the workflow makes them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from isofield.errors import InputError
+from isofield.paths import RunPaths
+from isofield.records import RecordStore, read_json
+from isofield.status import current_store
+
+LOOKING = frozenset(
+    [
+        "--dry-run",
+        "--dryrun",
+        "--lint",
+        "--list",
+        "--list-rules",
+        "--list-target-rules",
+        "--list-changes",
+        "--list-input-changes",
+        "--list-params-changes",
+        "--list-untracked",
+        "--list-conda-envs",
+        "--dag",
+        "--rulegraph",
+        "--filegraph",
+        "--d3dag",
+        "--summary",
+        "--detailed-summary",
+        "--report",
+        "--archive",
+        "--containerize",
+        "--print-compilation",
+        "--unlock",
+        "--generate-unit-tests",
+        "-l",
+        "-S",
+        "-D",
+    ]
+)
+"""Options with which snakemake looks at a workflow without running it."""
+
+
+def only_looks(arguments: Sequence[str]) -> bool:
+    """Whether a snakemake command line runs no job. Snakemake does not tell while it reads the workflow."""
+    short = [a for a in arguments if a.startswith("-") and not a.startswith("--")]
+    return any(a.partition("=")[0] in LOOKING for a in arguments) or any("n" in a[1:] and a[1:].isalpha() for a in short)
+
+
+def withdraw_false_records(
+    paths: RunPaths,
+    marks: Mapping[str, str] | None = None,
+    identity: Mapping[str, object] | None = None,
+    remove: bool = True,
+) -> list[str]:
+    """Names of the results whose claims no longer hold; with `remove` they are gone afterwards.
+
+    Job records: a field or shard they name is gone or changed. With `marks` (stage -> mark of its part of the configuration)
+    also what was made from another configuration, by hand say, so that the workflow has no note of it; with `identity` a
+    plan of another volume. The workflow asks once, when it starts. Only records go, never a field or a shard.
+    """
+    false = _stale(paths, marks or {}, identity)
+    store = current_store(paths)
+    for path in sorted((paths.root / "jobs").glob("*.json")):
+        if path not in false and not _holds(path, paths, store):
+            false.append(path)
+    if remove:
+        for path in false:
+            path.unlink(missing_ok=True)
+    return [path.name for path in false]
+
+
+def _holds(path: Path, paths: RunPaths, store: RecordStore | None) -> bool:
+    record = _readable(path)
+    if not record:
+        return False
+    if path.name.startswith("fit-"):
+        # Without a current fit there is no field at all: the whole folder was deleted.
+        return store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
+    if path.name.startswith("blend-"):
+        return all(_shard_holds(paths, shard) for shard in record["shards"])
+    return True
+
+
+def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, object] | None) -> list[Path]:
+    made = {
+        "plan": [paths.plan],
+        "train": [paths.prior_facts],
+        "canvas": [paths.canvas],
+        "fit": sorted(paths.root.glob("jobs/fit-*.json")),
+        "blend": sorted(paths.root.glob("jobs/blend-*.json")),
+        "pyramid": [paths.pyramid],
+        "measure": [paths.metrics],
+    }
+    stale = []
+    for stage, mark in marks.items():
+        for path in made.get(stage, []):
+            record = _readable(path)
+            other_volume = stage == "plan" and identity is not None and record.get("source", {}).get("identity") != identity
+            if path.exists() and (record.get("made_from") != mark or other_volume):
+                stale.append(path)
+    return stale
+
+
+def _readable(path: Path) -> dict:
+    """What a record says; nothing if it is absent or damaged."""
+    try:
+        record = read_json(path)
+    except InputError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _blocks_hold(store: RecordStore, blocks: dict[str, dict]) -> bool:
+    """Whether every block is as the job left it; a file whose time changed since its record is read and compared."""
+    for key, block in blocks.items():
+        index = int(key)
+        if store.state(index) != block["state"]:
+            return False
+        payload, record = store.payload_path(index), store.record_path(index)
+        touched = block["state"] == "done" and payload.stat().st_mtime_ns > record.stat().st_mtime_ns
+        if touched and not store.check(index):
+            return False
+    return True
+
+
+def _shard_holds(paths: RunPaths, shard: dict) -> bool:
+    side = shard["side"]
+    file = paths.isotropic.joinpath("0", "c", *(str(o // side) for o in shard["offset"]))
+    return file.exists() and file.stat().st_size == shard["bytes"]

@@ -1,0 +1,204 @@
+"""The fit stage: does what is missing and nothing else, loses one block at most, and answers to its fingerprint."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import times
+
+from isofield.source import open_source
+from isofield.stages import fitting
+from isofield.stages.blocks_io import MeasuredBlocks, block_seed
+
+BROKEN = 5
+
+
+def records(run):
+    return {i: run.store.read(i) for i in range(run.plan.n_blocks)}
+
+
+def without_fields(run):
+    """The run as it was before its first fit."""
+    for path in [*run.store.folder.iterdir(), *run.paths.root.glob("jobs/fit-*.json")]:
+        path.unlink()
+    return run
+
+
+def test_fitting_again_does_nothing(run):
+    before, done = times(run.store.folder), run.fields()
+    assert len(done) == 8
+    assert run.stage("fit") == 0
+    assert times(run.store.folder) == before
+    assert run.fields() == done
+
+
+@pytest.mark.parametrize("damage", ["field deleted", "record deleted", "field cut", "bit flipped"])
+def test_one_lost_block_is_fitted_again_to_the_same_bytes(run, damage):
+    before, done = times(run.store.folder), run.fields()
+    field, record = run.store.payload_path(BROKEN), run.store.record_path(BROKEN)
+    data = bytearray(field.read_bytes())
+    data[-1] ^= 1
+    {
+        "field deleted": field.unlink,
+        "record deleted": record.unlink,
+        "field cut": lambda: field.write_bytes(data[:-7]),
+        "bit flipped": lambda: field.write_bytes(data),
+    }[damage]()
+    assert run.stage("fit") == 0
+    assert run.fields() == done
+    after = times(run.store.folder)
+    assert {name for name in after if after[name] != before[name]} == {field.name, record.name}
+
+
+def test_jobs_in_any_order_fit_the_same_fields(run, finished):
+    without_fields(run)
+    for job in (1, 0):
+        assert run.stage("fit", job) == 0
+        record = json.loads(run.paths.fit_job(job).read_bytes())
+        assert sorted(map(int, record["blocks"])) == list(range(4 * job, 4 * job + 4))
+    assert run.fields() == finished.fields()
+
+
+def test_blocks_fitted_together_are_the_same_bytes(run, finished):
+    assert without_fields(run).changed(fit={"batch_blocks": 4}).stage("fit") == 0
+    assert run.fields() == finished.fields()
+
+
+def test_a_job_that_is_not_there_is_named(run, capsys):
+    assert run.stage("fit", 2) == 2
+    assert "the plan has jobs 0 to 1" in capsys.readouterr().err
+
+
+# --- one block that cannot be fitted ---
+
+
+def breaking(run, index, first_calls=None):
+    """`load_prior` whose denoiser answers NaN on the slices of one block, always or for its first few calls."""
+    base = MeasuredBlocks(open_source(run.config.source), run.plan).block(index, 0).base
+    # Neighbours share slices; the first ZX slice belongs to this block alone, and a call that begins with it to its targets.
+    first = np.ascontiguousarray(base[:, 0]).tobytes()
+    n_hit = 0
+
+    def load(path, device):
+        denoiser, facts = load_prior(path, device)
+
+        def denoise(x, sigma, condition):
+            nonlocal n_hit
+            answer = denoiser(x, sigma, condition)
+            if condition[0, 0].contiguous().numpy().tobytes() == first:
+                n_hit += 1
+                if first_calls is None or n_hit <= first_calls:
+                    return torch.full_like(answer, torch.nan)
+            return answer
+
+        return denoise, facts
+
+    load_prior = fitting.load_prior
+    return load
+
+
+@pytest.mark.parametrize("batch_blocks", [1, 4])
+def test_a_block_that_fails_costs_no_other(run, finished, monkeypatch, capsys, batch_blocks):
+    without_fields(run)
+    run_in_batches = run.changed(fit={"batch_blocks": batch_blocks})
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "load_prior", breaking(run, BROKEN))
+        assert run_in_batches.stage("fit") == 1
+    assert "1 of 4 blocks failed (5)" in capsys.readouterr().err
+    found = records(run)
+    assert (found[BROKEN].state, found[BROKEN].attempts) == ("failed", 2)
+    assert "diverged in 2 attempts" in found[BROKEN].message
+    assert {i for i, record in found.items() if record.state == "done"} == set(range(8)) - {BROKEN}
+    assert not run.store.payload_path(BROKEN).exists()
+    expected = finished.fields()
+    del expected[f"block-{BROKEN:06d}.safetensors"]
+    assert run.fields() == expected
+    # The job of the failed block has no record; the other job has.
+    assert [run.paths.fit_job(job).exists() for job in (0, 1)] == [True, False]
+    # Nobody blends what is not there.
+    assert run.stage("blend") == 2
+    assert "block: 5: has no finished field" in capsys.readouterr().err
+    # Once the cause is gone, just that block is fitted, to the bytes it would have had at once.
+    before = times(run.store.folder)
+    assert run.stage("fit") == 0
+    after = times(run.store.folder)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        f"block-{BROKEN:06d}.json",
+        f"block-{BROKEN:06d}.safetensors",
+    }
+    assert run.fields() == finished.fields()
+
+
+def test_a_block_that_fails_once_is_tried_again(run, finished, monkeypatch):
+    without_fields(run)
+    monkeypatch.setattr(fitting, "load_prior", breaking(run, BROKEN, first_calls=1))
+    assert run.stage("fit") == 0
+    assert {i: record.attempts for i, record in records(run).items()} == {i: 2 if i == BROKEN else 1 for i in range(8)}
+    # The second attempt took smaller steps, so its field is another one; all others are as ever.
+    differing = {name for name, data in run.fields().items() if data != finished.fields()[name]}
+    assert differing == {f"block-{BROKEN:06d}.safetensors"}
+
+
+# --- the fingerprint ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fit": {"steps": 3}}, {"fit": {"mode": "sds", "steps": 2}}, {"field": {"hidden": 4}}, {"run": {"seed": 7}}],
+    ids=str,
+)
+def test_what_a_field_depends_on_makes_it_another_one(run, finished, change):
+    other = run.changed(**change)
+    assert other.stage("fit") == 0
+    assert other.store.fingerprint != finished.store.fingerprint
+    assert set(other.store.scan(range(8)).values()) == {"done"}
+    assert other.fields() != finished.fields()
+    # The earlier fit is still there, so going back costs nothing.
+    folder = run.paths.fields / finished.store.fingerprint[:16]
+    before = times(folder)
+    assert run.stage("fit") == 0
+    assert run.store.fingerprint == finished.store.fingerprint
+    assert times(folder) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"report": {"title": "Another title"}},
+        {"quality": {"seam_reach_vox": 20}},
+        {"fit": {"max_attempts": 5, "batch_blocks": 2}},
+        {"output": {"compression_level": 9}},
+        {"run": {"memory_gb": 3.0}},
+    ],
+    ids=str,
+)
+def test_what_a_field_does_not_depend_on_refits_nothing(run, change):
+    before = times(run.store.folder)
+    other = run.changed(**change)
+    assert other.stage("plan") == 0
+    assert other.stage("fit") == 0
+    assert other.store.fingerprint == run.store.fingerprint
+    assert times(run.store.folder) == before
+
+
+def test_another_prior_is_another_fit(run):
+    before = run.store.fingerprint
+    assert run.changed(prior={"steps": 3}).stage("train") == 0
+    assert run.stage("fit") == 0
+    assert run.store.fingerprint != before
+
+
+def test_training_again_goes_on_where_it_stopped(run, finished, capsys):
+    assert run.stage("train") == 0
+    assert "goes on from step 10" in capsys.readouterr().err
+    assert run.paths.prior.read_bytes() == finished.paths.prior.read_bytes()
+
+
+def test_blocks_have_seeds_of_their_own():
+    seeds = [block_seed(seed, index) for seed in range(20) for index in range(200)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert block_seed(3, 4) == block_seed(3, 4)

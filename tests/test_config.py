@@ -1,0 +1,327 @@
+"""The configuration: what is wrong is named with its value, limit and remedy; stages see only what they declare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isofield.config import SECTIONS, Config, Sections, load_config, load_sections, make_config
+from isofield.errors import InputError
+from isofield.stages import SECTIONS_READ
+
+MINIMAL = {"run": {"name": "a"}, "source": {"path": "phantom:tissue"}}
+CONFIG_FOLDER = Path(__file__).parents[1] / "config"
+
+
+def changed(**sections: object) -> dict[str, object]:
+    """The minimal configuration with some sections merged in."""
+    merged = dict(MINIMAL)
+    for name, values in sections.items():
+        merged[name] = {**MINIMAL.get(name, {}), **values} if isinstance(values, dict) else values
+    return merged
+
+
+def complaint(values: dict[str, object]) -> InputError:
+    with pytest.raises(InputError) as caught:
+        make_config(values)
+    error = caught.value
+    assert str(error) == f"{error.thing}: {error.value!r}: {error.limit}. {error.remedy}"
+    return error
+
+
+def test_name_and_path_are_enough():
+    config = make_config(MINIMAL)
+    assert config.run.name == "a"
+    assert config.blocks.write_vox == 128
+    assert config.operator == "section"
+
+
+# Wrong input, one way each: (values, thing, value, part of limit, part of remedy)
+
+WRONG = {
+    "unknown key": (
+        changed(blocks={"write_voxels": 64}),
+        "blocks.write_voxels",
+        64,
+        "Extra inputs are not permitted",
+        "did you mean blocks.write_vox?",
+    ),
+    "unknown section": (
+        changed(bloks={"write_vox": 64}),
+        "bloks",
+        {"write_vox": 64},
+        "not permitted",
+        "did you mean blocks?",
+    ),
+    "unknown nested key": (
+        changed(source={"simulate": {"factor": 8, "oprator": "skip"}}),
+        "source.simulate.oprator",
+        "skip",
+        "not permitted",
+        "did you mean source.simulate.operator?",
+    ),
+    "unknown key like none": (
+        changed(run={"zzz": 1}),
+        "run.zzz",
+        1,
+        "not permitted",
+        "did you mean one of name, results, seed, threads_per_job, memory_gb, device?",
+    ),
+    "missing key": ({"run": {}, "source": {"path": "x"}}, "run.name", None, "required", "Mend"),
+    "missing section": ({"run": {"name": "a"}}, "source", None, "required", "Mend"),
+    "section without keys": ({"run": {"name": "a"}, "source": None}, "source.path", None, "required", "Mend"),
+    "section that is a number": (changed(blocks=3), "blocks", 3, "valid dictionary", "Mend"),
+    "wrong type": (changed(blocks={"write_vox": "wide"}), "blocks.write_vox", "wide", "valid integer", "Mend"),
+    "fraction for a count": (changed(run={"seed": 1.5}), "run.seed", 1.5, "valid integer", "Mend"),
+    "below range": (changed(blocks={"write_vox": 8}), "blocks.write_vox", 8, "greater than or equal to 16", "Mend"),
+    "above range": (changed(run={"seed": 2**31}), "run.seed", 2**31, "less than 2147483648", "Mend"),
+    "not finite": (changed(run={"memory_gb": float("inf")}), "run.memory_gb", float("inf"), "finite number", "Mend"),
+    "not a choice": (changed(fit={"mode": "fast"}), "fit.mode", "fast", "'distill' or 'sds'", "Mend"),
+    "name with a slash": (changed(run={"name": "../x"}), "run.name", "../x", "match pattern", "Mend"),
+    "nested out of range": (
+        changed(source={"simulate": {"factor": 40}}),
+        "source.simulate.factor",
+        40,
+        "less than or equal to 20",
+        "Mend",
+    ),
+    "overlap beyond context": (
+        changed(blocks={"context_vox": 4, "overlap_vox": 8}),
+        "blocks",
+        {"context_vox": 4, "overlap_vox": 8},
+        "overlap_vox 8 exceeds context_vox 4",
+        "Mend",
+    ),
+    "percentiles upside down": (
+        changed(intensity={"low_percentile": 99.5}),
+        "intensity",
+        {"low_percentile": 99.5},
+        "low_percentile 99.5 must be below high_percentile 99.0",
+        "Mend",
+    ),
+    "ragged levels": (
+        changed(field={"features": [4, 4]}),
+        "field",
+        {"features": [4, 4]},
+        "strides_vox has 3 levels, features has 2; give one number each",
+        "Mend",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WRONG)
+def test_what_is_wrong_is_named(way):
+    values, thing, value, limit, remedy = WRONG[way]
+    error = complaint(values)
+    assert (error.thing, error.value) == (thing, value)
+    assert limit in error.limit
+    assert remedy in error.remedy
+    assert "in the configuration" in error.remedy or "from the configuration" in error.remedy
+
+
+def test_an_operator_other_than_the_simulated_one_is_refused():
+    error = complaint(changed(source={"simulate": {"factor": 8}}, measurement={"operator": "gaussian"}))
+    assert "measurement.operator 'gaussian' contradicts source.simulate.operator 'section'" in error.limit
+    assert "leave measurement.operator null" in error.limit
+    same = make_config(changed(source={"simulate": {"factor": 8}}, measurement={"operator": "section"}))
+    assert same.operator == "section"
+
+
+def test_a_profile_width_without_a_profile_is_refused():
+    error = complaint(changed(measurement={"fwhm_nm": 40.0}))
+    assert "measurement.fwhm_nm 40.0 is given but the operator is 'section'" in error.limit
+    simulated = changed(source={"simulate": {"factor": 8, "operator": "gaussian"}}, measurement={"fwhm_nm": 40.0})
+    assert make_config(simulated).operator == "gaussian"
+
+
+def test_further_wrong_keys_are_counted_and_listed():
+    error = complaint(changed(blocks={"write_vox": 1, "context_vox": -1}, fit={"steps": 0}))
+    assert error.thing == "blocks.write_vox"
+    assert "2 more: blocks.context_vox, fit.steps" in error.remedy
+
+
+def test_a_config_cannot_be_changed_afterwards():
+    config = make_config(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        config.run.seed = 3
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("blocks.write_vox=64", "blocks", "write_vox", 64),
+        ("fit.mode=sds", "fit", "mode", "sds"),
+        ("fit.sigmas=[1.5, 0.5]", "fit", "sigmas", (1.5, 0.5)),
+        ("run.name=b=c", "run", "name", None),
+        ("output.voxel_size_nm=null", "output", "voxel_size_nm", None),
+        ("fit.learning_rate=1e-3", "fit", "learning_rate", 1e-3),
+    ],
+)
+def test_overrides_replace_single_keys(override, section, key, value):
+    if override.startswith("run.name"):
+        with pytest.raises(InputError, match=r"run\.name: 'b=c'"):
+            load_config(json.dumps(MINIMAL), [override])
+        return
+    config = load_config(json.dumps(MINIMAL), [override])
+    assert getattr(getattr(config, section), key) == value
+    others = set(SECTIONS) - {section}
+    assert config.section_json(*others) == make_config(MINIMAL).section_json(*others)
+
+
+def test_nested_overrides_make_what_they_need_and_the_last_one_wins():
+    config = load_config(json.dumps(MINIMAL), ["source.simulate.factor=4", "source.simulate.factor=6"])
+    assert config.source.simulate.factor == 6
+    assert config.source.path == "phantom:tissue"
+    config = load_config(json.dumps(MINIMAL), ["source.simulate={factor: 4, operator: skip}", "source.simulate.factor=5"])
+    assert (config.source.simulate.factor, config.operator) == (5, "skip")
+
+
+@pytest.mark.parametrize("override", ["blocks.write_vox", "=3", "blocks.=3", ".write_vox=3", "run.name=[", "run.name={a: *b}"])
+def test_an_override_that_is_none_is_refused(override):
+    with pytest.raises(InputError, match="--config") as caught:
+        load_config(json.dumps(MINIMAL), [override])
+    assert caught.value.value == override
+
+
+def test_an_override_is_checked_like_the_file():
+    with pytest.raises(InputError, match=r"blocks\.write_vx: 64: .* did you mean blocks\.write_vox"):
+        load_config(json.dumps(MINIMAL), ["blocks.write_vx=64"])
+
+
+# Files and text
+
+
+def test_yaml_and_json_text_say_the_same(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("run:\n  name: a\nsource:\n  path: phantom:tissue\nblocks:\n  # write_vox: 64\n")
+    assert load_config(file) == load_config(str(file)) == load_config(json.dumps(MINIMAL)) == make_config(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    ("content", "limit"),
+    [
+        (b"", "holds no sections"),
+        (b"- run\n- source\n", "holds no sections"),
+        (b"run: {name: a\n", "is not valid YAML"),
+        (b"run: \xff\xfe\n", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path, content, limit):
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_config(file)
+    assert caught.value.value == str(file)
+    assert limit in caught.value.limit
+
+
+@pytest.mark.parametrize(("text", "limit"), [('{"run": ', "is not valid JSON"), ("nowhere.yaml", "is not a file")])
+def test_a_text_that_is_no_configuration(text, limit):
+    with pytest.raises(InputError) as caught:
+        load_config(text)
+    assert limit in caught.value.limit
+
+
+HOSTILE = (
+    "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{target}]]",
+    "!!python/object/apply:os.system ['touch {target}']",
+    "!!python/object/new:subprocess.check_output [[touch, {target}]]",
+    "!!python/name:os.system",
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_yaml_that_would_run_code_is_refused_and_runs_nothing(tmp_path, hostile):
+    target, file = tmp_path / "touched", tmp_path / "hostile.yaml"
+    value = hostile.format(target=target)
+    file.write_text(f"run:\n  name: {value}\nsource:\n  path: x\n")
+    with pytest.raises(InputError, match="could not determine a constructor"):
+        load_config(file)
+    with pytest.raises(InputError, match="--config"):
+        load_config(json.dumps(MINIMAL), [f"run.name={value}"])
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_configurations_that_come_with_it_load(file):
+    config = load_config(file)
+    for stage, names in SECTIONS_READ.items():
+        given = load_sections(config.section_json(*names), names)
+        assert given.run == config.run, stage
+
+
+# What a stage sees
+
+
+def test_a_section_that_was_not_declared_cannot_be_read():
+    given = load_sections(json.dumps(MINIMAL), ("run", "fit.steps"))
+    assert given.run.name == "a"
+    assert given.fit.steps == 120
+    assert "fit" in given
+    assert "blocks" not in given
+    with pytest.raises(AttributeError, match=r"not given the section 'blocks', only \['fit', 'run'\]"):
+        _ = given.blocks
+    with pytest.raises(AttributeError):
+        _ = Sections({}, ()).run
+
+
+def test_sections_cut_down_to_keys_are_read_back():
+    config = make_config(changed(fit={"blocks_per_job": 7, "steps": 30}))
+    text = config.section_json("run", "fit.blocks_per_job")
+    assert json.loads(text)["fit"] == {"blocks_per_job": 7}
+    assert load_sections(text, ("run", "fit.blocks_per_job")).fit.blocks_per_job == 7
+
+
+@pytest.mark.parametrize("stage", ["plan", "fit"])
+def test_a_stage_checks_a_complete_file_as_a_whole(stage):
+    """Sections that are each fine alone must not contradict each other, and unknown ones must not pass unseen."""
+    whole = {name: {} for name in SECTIONS} | changed(source={"simulate": {"factor": 8}})
+    assert load_sections(json.dumps(whole), SECTIONS_READ[stage]).run.name == "a"
+    for wrong, thing in (
+        ({"measurement": {"operator": "skip"}}, "configuration"),
+        ({"blokcs": {}}, "blokcs"),
+        ({"field": {"hiden": 3}}, r"field\.hiden"),
+    ):
+        with pytest.raises(InputError, match=f"^{thing}: "):
+            load_sections(json.dumps({**whole, **wrong}), SECTIONS_READ[stage])
+
+
+OTHER_VALUES = {
+    "run": {"seed": 5},
+    "source": {"channel": 1},
+    "measurement": {"operator": "skip"},
+    "intensity": {"low_percentile": 2.0},
+    "blocks": {"write_vox": 96},
+    "prior": {"steps": 10},
+    "field": {"hidden": 8},
+    "fit": {"steps": 10},
+    "output": {"chunk_vox": 32},
+    "quality": {"n_spectrum_cubes": 3},
+    "report": {"n_slices": 2},
+}
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(sorted(SECTIONS)), st.sets(st.sampled_from(sorted(SECTIONS)), min_size=1))
+def test_section_json_changes_with_its_own_sections_and_with_no_other(touched, names):
+    before, after = make_config(MINIMAL), make_config(changed(**{touched: OTHER_VALUES[touched]}))
+    assert (before.section_json(*names) != after.section_json(*names)) == (touched in names)
+
+
+def test_section_json_of_one_key_ignores_its_neighbours():
+    before, after = make_config(MINIMAL), make_config(changed(fit={"steps": 10}))
+    assert before.section_json("run", "fit.blocks_per_job") == after.section_json("run", "fit.blocks_per_job")
+    assert before.section_json("fit.steps") != after.section_json("fit.steps")
+
+
+def test_section_json_does_not_depend_on_the_order_of_names():
+    config = make_config(MINIMAL)
+    assert config.section_json("run", "fit", "blocks") == config.section_json("blocks", "run", "fit")
+    assert Config.model_validate(json.loads(config.section_json(*SECTIONS))) == config
