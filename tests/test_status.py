@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -148,8 +149,10 @@ def finished(paths):
     for name, offsets in SHARDS.items():
         shards = []
         for offset in offsets:
-            write_bytes_atomic(shard_file(paths, offset), bytes(50 + sum(offset)))
-            shards.append({"offset": offset, "shape": (SIDE,) * 3, "side": SIDE, "bytes": 50 + sum(offset)})
+            content = bytes(50 + sum(offset))
+            write_bytes_atomic(shard_file(paths, offset), content)
+            digest = hashlib.sha256(content).hexdigest()
+            shards.append({"offset": offset, "side": SIDE, "bytes": len(content), "sha256": digest})
         write_json(paths.root / "jobs" / name, {"job": int(name[6]), "shards": shards})
     write_json(paths.canvas, {"levels": 2})
     write_json(paths.pyramid, {"levels": 2})
@@ -244,13 +247,13 @@ def test_job_records_of_an_earlier_fit_are_left_to_the_workflow(finished):
 
 
 @pytest.mark.parametrize(("offset", "job"), [((0, 0, 16), "blend-0.json"), ((16, 16, 0), "blend-1.json")])
-@pytest.mark.parametrize("resized", [False, True], ids=["deleted", "resized"])
-def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, resized):
+@pytest.mark.parametrize("damage", ["deleted", "resized", "changed"])
+def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, damage):
     file = shard_file(finished, offset)
-    if resized:
-        file.write_bytes(file.read_bytes() + b"more")
-    else:
+    if damage == "deleted":
         file.unlink()
+    else:
+        file.write_bytes(file.read_bytes() + b"more" if damage == "resized" else file.read_bytes()[:-1] + b"x")
     assert withdraw_false_records(finished) == [job]
     assert jobs(finished) == EVERYTHING - {job}
 
@@ -268,3 +271,9 @@ def test_the_shards_here_lie_where_the_image_has_them(tmp_path):
 
 def test_a_run_that_never_started_has_nothing_to_withdraw(tmp_path):
     assert withdraw_false_records(RunPaths(tmp_path / "new")) == []
+
+
+def test_a_shard_that_was_only_touched_is_sound(finished):
+    file = shard_file(finished, (16, 16, 0))
+    file.write_bytes(file.read_bytes())
+    assert withdraw_false_records(finished) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.paths import RunPaths
-from isofield.records import RecordStore, read_json
+from isofield.records import RecordStore, read_json, sha256_file
 from isofield.status import current_store
 
 LOOKING = frozenset(
@@ -80,7 +80,7 @@ def _holds(path: Path, paths: RunPaths, store: RecordStore | None) -> bool:
         # Without a current fit there is no field at all: the whole folder was deleted.
         return store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
     if path.name.startswith("blend-"):
-        return all(_shard_holds(paths, shard) for shard in record["shards"])
+        return all(_shard_holds(paths, shard, path.stat().st_mtime_ns) for shard in record["shards"])
     return True
 
 
@@ -126,7 +126,9 @@ def _blocks_hold(store: RecordStore, blocks: dict[str, dict]) -> bool:
     return True
 
 
-def _shard_holds(paths: RunPaths, shard: dict) -> bool:
-    side = shard["side"]
-    file = paths.isotropic.joinpath("0", "c", *(str(o // side) for o in shard["offset"]))
-    return file.exists() and file.stat().st_size == shard["bytes"]
+def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
+    """Whether a shard is as its job left it; one whose time changed since the job's record is read and compared."""
+    file = paths.isotropic.joinpath("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
+    if not file.exists() or file.stat().st_size != shard["bytes"]:
+        return False
+    return file.stat().st_mtime_ns <= recorded_ns or sha256_file(file) == shard["sha256"]

@@ -14,6 +14,7 @@ rule fit:
     threads: CFG.run.threads_per_job
     resources:
         mem_mb=8000,
+        gpu=1 if CFG.run.device.startswith("cuda") else 0,
     params:
         config=sections("fit"),
     shell:
