@@ -9,7 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 help:
 	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
-	@echo "make test      the default tests, a real Snakemake run among them (about 10 minutes on 2 cores)"
+	@echo "make test      the default tests, a real Snakemake run among them (about 7 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff, snakefmt, snakemake --lint"
 	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md"
