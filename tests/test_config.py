@@ -125,15 +125,17 @@ def test_what_is_wrong_is_named(way):
 
 def test_an_operator_other_than_the_simulated_one_is_refused():
     error = complaint(changed(source={"simulate": {"factor": 8}}, measurement={"operator": "gaussian"}))
-    assert "measurement.operator 'gaussian' contradicts source.simulate.operator 'section'" in error.limit
-    assert "leave measurement.operator null" in error.limit
+    assert (error.thing, error.value) == ("measurement.operator", "gaussian")
+    assert error.limit == "contradicts source.simulate.operator 'section'"
+    assert error.remedy == "Leave measurement.operator null"
     same = make_config(changed(source={"simulate": {"factor": 8}}, measurement={"operator": "section"}))
     assert same.operator == "section"
 
 
 def test_a_profile_width_without_a_profile_is_refused():
     error = complaint(changed(measurement={"fwhm_nm": 40.0}))
-    assert "measurement.fwhm_nm 40.0 is given but the operator is 'section'" in error.limit
+    assert (error.thing, error.value) == ("measurement.fwhm_nm", 40.0)
+    assert error.limit == "is given but the operator is 'section'"
     simulated = changed(source={"simulate": {"factor": 8, "operator": "gaussian"}}, measurement={"fwhm_nm": 40.0})
     assert make_config(simulated).operator == "gaussian"
 
@@ -285,7 +287,7 @@ def test_a_stage_checks_a_complete_file_as_a_whole(stage):
     whole = {name: {} for name in SECTIONS} | changed(source={"simulate": {"factor": 8}})
     assert load_sections(json.dumps(whole), SECTIONS_READ[stage]).run.name == "a"
     for wrong, thing in (
-        ({"measurement": {"operator": "skip"}}, "configuration"),
+        ({"measurement": {"operator": "skip"}}, r"measurement\.operator"),
         ({"blokcs": {}}, "blokcs"),
         ({"field": {"hiden": 3}}, r"field\.hiden"),
     ):

@@ -71,14 +71,18 @@ class Config(Spec):
     def _consistent(self) -> Config:
         simulate, operator = self.source.simulate, self.measurement.operator
         if simulate and operator and operator != simulate.operator:
-            raise ValueError(
-                f"measurement.operator {operator!r} contradicts source.simulate.operator {simulate.operator!r}; "
-                "leave measurement.operator null"
+            raise InputError(
+                "measurement.operator",
+                operator,
+                f"contradicts source.simulate.operator {simulate.operator!r}",
+                "Leave measurement.operator null",
             )
         if self.measurement.fwhm_nm and self.operator != "gaussian":
-            raise ValueError(
-                f"measurement.fwhm_nm {self.measurement.fwhm_nm} is given but the operator is {self.operator!r}; "
-                "set measurement.operator: gaussian or drop fwhm_nm"
+            raise InputError(
+                "measurement.fwhm_nm",
+                self.measurement.fwhm_nm,
+                f"is given but the operator is {self.operator!r}",
+                "Set measurement.operator: gaussian, or drop fwhm_nm",
             )
         return self
 
