@@ -20,7 +20,7 @@ CONFIG = {
     "source": {"path": "phantom:tissue?shape=64,96,96", "simulate": {"factor": 4}},
     "blocks": {"write_vox": 48, "context_vox": 8, "overlap_vox": 4},
     "prior": {"steps": 150, "warmup_steps": 10, "batch": 8, "channels": [16, 24], "checkpoint_every_s": 1},
-    "fit": {"blocks_per_job": 4, "steps": 40},
+    "fit": {"blocks_per_job": 4, "steps": 120},
     "output": {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 9, "pyramid_min_vox": 32},
 }
 

@@ -45,9 +45,9 @@ def test_a_truncated_shard_is_written_again(finished):
 def test_killed_twice_while_fitting_and_once_while_training_it_ends_with_the_same_bytes(finished, fresh):
     training = fresh.run / "prior" / "training.safetensors"
     fresh.kill_when(training.exists)
-    fresh.kill_when(lambda: len(fresh.records()) >= 2)
+    fresh.kill_when(lambda: len(fresh.records()) >= 1)
     survivors = fresh.records()
-    fresh.kill_when(lambda: len(fresh.records()) >= len(survivors) + 2)
+    fresh.kill_when(lambda: len(fresh.records()) >= len(survivors) + 1)
     assert survivors.items() <= fresh.records().items(), "a block that was done was fitted again"
     assert len(fresh.records()) < 8, "the run was not killed in the middle"
     fresh.snakemake()

@@ -62,7 +62,7 @@ def test_running_again_does_nothing(finished):
     [
         ("report", "n_slices", 2, {"report"}),
         ("quality", "n_spectrum_cubes", 4, {"measure", "report"}),
-        ("fit", "steps", 41, {"fit", "blend", "pyramid", "measure", "report"}),
+        ("fit", "steps", 121, {"fit", "blend", "pyramid", "measure", "report"}),
         ("prior", "steps", 151, {"train", "fit", "blend", "pyramid", "measure", "report"}),
     ],
 )
