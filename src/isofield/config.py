@@ -15,7 +15,7 @@ from isofield.blocks import BlocksSpec
 from isofield.errors import InputError
 from isofield.field.spec import FieldSpec, FitSpec
 from isofield.intensity import IntensitySpec
-from isofield.measurement import MeasurementSpec
+from isofield.measurement import MeasurementSpec, Operator
 from isofield.omezarr.spec import OutputSpec
 from isofield.prior.spec import PriorSpec
 from isofield.quality.spec import QualitySpec
@@ -87,14 +87,18 @@ class Config(Spec):
         return self
 
     @property
-    def operator(self) -> str:
+    def operator(self) -> Operator:
         """The measurement operator in force."""
-        simulated = self.source.simulate.operator if self.source.simulate else "section"
-        return self.measurement.operator or simulated
+        return operator_in_force(self.source, self.measurement)
 
     def section_json(self, *names: str) -> str:
         """Canonical JSON of some sections, or of single keys of one ("fit.blocks_per_job"): what a rule depends on."""
         return _canonical({name: getattr(self, name) for name in type(self).model_fields}, names)
+
+
+def operator_in_force(source: SourceSpec, measurement: MeasurementSpec) -> Operator:
+    """The measurement operator: as configured, else the simulated one, else section averages."""
+    return measurement.operator or (source.simulate.operator if source.simulate else "section")
 
 
 def _canonical(sections: Mapping[str, Spec], names: Iterable[str]) -> str:
@@ -230,14 +234,18 @@ class reported:  # noqa: N801  (reads as a verb at its use)
         raise InputError(key, shown, limit, f"{remedy}{more}") from None
 
 
+def specs_in(annotation: Any) -> list[type[Spec]]:
+    """The Specs that a field's type names: itself, or members of its union."""
+    return [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Spec)]
+
+
 def _nearest(key: str) -> str:
     from difflib import get_close_matches
 
     section, _, name = key.rpartition(".")
     spec: type[Spec] = Config
     for part in section.split(".") if section else ():
-        annotation = spec.model_fields[part].annotation
-        spec = next(t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Spec))
+        spec = specs_in(spec.model_fields[part].annotation)[0]
     known = list(spec.model_fields)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return (f"{section}." if section else "") + close[0] if close else f"one of {', '.join(known)}"

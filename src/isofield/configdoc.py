@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from isofield.config import SECTIONS, Config
+from isofield.config import SECTIONS, Config, specs_in
 from isofield.spec import Spec
 
 HEADER = """\
@@ -67,14 +67,9 @@ def _rows(section: str, spec: type[Spec]) -> Iterator[tuple[str, str, str]]:
     for key, info in spec.model_fields.items():
         default = "**required**" if info.is_required() else f"`{json.dumps(_plain(info.get_default(call_default_factory=True)))}`"
         yield key, default, (info.description or "").replace("|", "\\|")
-        for part in _nested(info):
+        for part in specs_in(info.annotation):
             for inner, inner_default, text in _rows(section, part):
                 yield f"{key}.{inner}", inner_default, text
-
-
-def _nested(info: FieldInfo) -> list[type[Spec]]:
-    candidates = getattr(info.annotation, "__args__", (info.annotation,))
-    return [c for c in candidates if isinstance(c, type) and issubclass(c, Spec)]
 
 
 def _value(section: str, key: str, info: FieldInfo) -> Any:

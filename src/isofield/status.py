@@ -77,6 +77,9 @@ def run_status(paths: RunPaths) -> RunStatus:
 
 def current_store(paths: RunPaths) -> RecordStore | None:
     """The record store of the fit that ran last; None before the first one."""
-    if not paths.current_fit.exists():
-        return None
+    return fitted_store(paths) if paths.current_fit.exists() else None
+
+
+def fitted_store(paths: RunPaths) -> RecordStore:
+    """The record store of the fit that ran last. Raises InputError before the first one."""
     return RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])

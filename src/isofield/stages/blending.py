@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.memory import RENDERED_BLOCKS
+from isofield.status import fitted_store
 
 
 def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
@@ -34,7 +34,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     """
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
-    store = RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+    store = fitted_store(paths)
     renderer = BlockRenderer(store, MeasuredBlocks(open_source(config.source), plan), device)
     windows = Windows(plan.block_grid, plan.overlap_vox)
     rois = job_shards(plan, job)
@@ -126,4 +126,4 @@ class BlockRenderer:
 
 def written_shards(paths: RunPaths, plan: Plan) -> list[dict]:
     """The records of all blend jobs' shards."""
-    return [shard for job in range(plan.n_blend_jobs) for shard in read_json(Path(paths.blend_job(job)))["shards"]]
+    return [shard for job in range(plan.n_blend_jobs) for shard in read_json(paths.blend_job(job))["shards"]]

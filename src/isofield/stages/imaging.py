@@ -8,7 +8,7 @@ from isofield import __version__
 from isofield.config import Sections
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
 from isofield.omezarr.pyramid import downsample_shard
-from isofield.omezarr.store import create_canvas, level_shape, set_provenance, shard_rois
+from isofield.omezarr.store import create_canvas, set_provenance, shard_rois
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -50,8 +50,7 @@ def build_pyramid(config: Sections, paths: RunPaths) -> None:
         provenance(plan, paths),
         DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
     )
-    levels = [level_shape(paths.isotropic, level) for level in range(len(shapes))]
-    write_json(paths.pyramid, {"made_from": config.mark, "levels": levels})
+    write_json(paths.pyramid, {"made_from": config.mark, "levels": shapes})
 
 
 def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:

@@ -17,11 +17,12 @@ from isofield.progress import Progress
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import RecordStore, read_json, write_bytes_atomic, write_json
+from isofield.records import write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
+from isofield.status import fitted_store
 
 BASELINES = ("nearest", "linear", "cubic")
 
@@ -50,7 +51,7 @@ class Measurer:
         self.truth = None if volume.truth is None else volume.truth[0]
         self.measured = MeasuredBlocks(volume, plan)
         self.grid, self.axial = plan.block_grid, plan.axial
-        self.store = RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+        self.store = fitted_store(paths)
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
         methods = ("isotropic", *BASELINES)
         self.similarity = {name: Similarity(self.full_scale) for name in methods} if self.truth is not None else {}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isofield.blocks import split_evenly
-from isofield.config import Sections
+from isofield.config import Sections, operator_in_force
 from isofield.errors import InputError
 from isofield.field.representation import n_parameters
 from isofield.intensity import Intensity
@@ -52,7 +52,7 @@ def _compose(
 ) -> Plan:
     info = volume.info
     simulate = config.source.simulate
-    operator = config.measurement.operator or (simulate.operator if simulate else "section")
+    operator = operator_in_force(config.source, config.measurement)
     fwhm_nm = config.measurement.fwhm_nm
     fwhm_vox = fwhm_nm / float(layout.voxel_size_nm) if fwhm_nm else None
     of_volume = fingerprint(info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity)
