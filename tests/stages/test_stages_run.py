@@ -16,21 +16,7 @@ from isofield.config import Sections
 from isofield.geometry import Roi
 from isofield.omezarr.store import read_region
 from isofield.stages import SECTIONS_READ
-
-CONTRACT = (
-    "plan.json",
-    "blocks.parquet",
-    "prior/prior.safetensors",
-    "prior/prior.json",
-    "prior/loss.csv",
-    "prior/samples.png",
-    "isotropic.ome.zarr/zarr.json",
-    "measured.ome.zarr/zarr.json",
-    "metrics.json",
-    "metrics.parquet",
-    "report/index.html",
-    "neuroglancer.json",
-)
+from promised import CONTRACT
 
 
 @pytest.mark.parametrize("file", CONTRACT)

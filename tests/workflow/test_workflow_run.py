@@ -8,21 +8,7 @@ import json
 import pytest
 
 from isofield.cli import main
-
-CONTRACT = (
-    "plan.json",
-    "blocks.parquet",
-    "prior/prior.safetensors",
-    "prior/prior.json",
-    "prior/loss.csv",
-    "prior/samples.png",
-    "isotropic.ome.zarr/zarr.json",
-    "measured.ome.zarr/zarr.json",
-    "metrics.json",
-    "metrics.parquet",
-    "report/index.html",
-    "neuroglancer.json",
-)
+from promised import CONTRACT
 
 
 @pytest.fixture
