@@ -14,7 +14,7 @@ from isofield.blocks import BlockGrid
 from isofield.geometry import ZYX, Roi
 
 quick = settings(max_examples=80, deadline=None)
-GRID = BlockGrid(ZYX(21, 17, 10), ZYX(6, 8, 7), ZYX(3, 3, 3))
+GRID = BlockGrid(ZYX(21, 17, 10), ZYX(6, 8, 7), ZYX(5, 5, 5), ZYX(5, 3, 2))
 OVERLAP = 2
 
 
@@ -76,21 +76,36 @@ def test_a_window_is_one_where_its_block_alone_owns_and_half_at_a_face():
 # The whole grid
 
 
+triples = st.tuples(*(st.integers(0, 4),) * 3)
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.tuples(*(st.integers(1, 14),) * 3), st.tuples(*(st.integers(1, 6),) * 3), st.integers(0, 5))
-def test_windows_of_a_grid_sum_to_one(shape, core, overlap):
-    windows = Windows(BlockGrid(shape, core, (overlap,) * 3), overlap)
+@given(st.tuples(*(st.integers(1, 14),) * 3), st.tuples(*(st.integers(1, 6),) * 3), st.integers(0, 5), triples, triples)
+def test_windows_of_a_grid_sum_to_one_and_lie_within_the_fields(shape, core, overlap, wider, more):
+    margin = [overlap + w for w in wider]
+    windows = Windows(BlockGrid(shape, core, [a + b for a, b in zip(margin, more, strict=True)], margin), overlap)
     summed = np.zeros(shape)
     for block in windows.grid:
         support = windows.support(block.index)
-        assert block.read_roi.contains(support)
+        assert block.field_roi.contains(support)
         summed[support.slices] += windows.weights(block.index, support)
     np.testing.assert_allclose(summed, 1, atol=1e-5)
 
 
-def test_an_overlap_beyond_the_context_is_refused():
-    with pytest.raises(ValueError, match="exceeds the context"):
-        Windows(BlockGrid(ZYX(20, 20, 20), ZYX(5, 5, 5), ZYX(4, 2, 4)), 3)
+def test_windows_would_reach_beyond_fields_of_a_narrower_margin():
+    """Negative control of the above: the fields of the same blocks with a voxel less of margin do not hold the windows."""
+    shape, core, context = ZYX(20, 20, 20), ZYX(5, 5, 5), ZYX(4, 4, 4)
+    windows = Windows(BlockGrid(shape, core, context, ZYX(3, 3, 3)), 3)
+    narrow = BlockGrid(shape, core, context, ZYX(3, 3, 2))
+    assert not all(b.field_roi.contains(windows.support(b.index)) for b in narrow)
+
+
+@pytest.mark.parametrize("margin", [(4, 2, 4), (2, 4, 4), (4, 4, 2)])
+def test_an_overlap_beyond_the_margin_of_the_fields_is_refused_however_much_context_there_is(margin):
+    grid = BlockGrid(ZYX(20, 20, 20), ZYX(5, 5, 5), ZYX(9, 9, 9), margin)
+    with pytest.raises(ValueError, match="overlap 3 exceeds the margin"):
+        Windows(grid, 3)
+    assert Windows(grid, 2).overlap == 2
 
 
 # Blending
@@ -110,7 +125,7 @@ def volume():
 def rendered():
     """Blocks that disagree with each other."""
     rng = np.random.default_rng(4)
-    return [rng.normal(size=block.read_roi.shape).astype(np.float32) for block in GRID]
+    return [rng.normal(size=block.field_roi.shape).astype(np.float32) for block in GRID]
 
 
 def pieces(side: int) -> list[Roi]:
@@ -119,7 +134,7 @@ def pieces(side: int) -> list[Roi]:
 
 
 def test_blending_copies_of_one_volume_gives_it_back(windows, volume):
-    blended = gather(GRID.bounds, windows, lambda i: volume[GRID[i].read_roi.slices])
+    blended = gather(GRID.bounds, windows, lambda i: volume[GRID[i].field_roi.slices])
     np.testing.assert_allclose(blended.values, volume, atol=1e-6)
     assert blended.values.dtype == np.float32
     assert blended.n_overlap_vox > 0
@@ -127,7 +142,7 @@ def test_blending_copies_of_one_volume_gives_it_back(windows, volume):
 
 
 def test_blocks_that_differ_disagree_by_the_weighted_variance(windows):
-    blended = gather(GRID.bounds, windows, lambda i: np.full(GRID[i].read_roi.shape, i % 2, np.float32))
+    blended = gather(GRID.bounds, windows, lambda i: np.full(GRID[i].field_roi.shape, i % 2, np.float32))
     share = blended.values.astype(np.float64)
     assert blended.overlap_sum_squares == pytest.approx(float((share * (1 - share)).sum()), rel=1e-3)
     assert blended.overlap_sum_squares > 1
@@ -154,7 +169,7 @@ def test_a_block_left_out_is_noticed(windows, rendered):
 def test_without_overlap_every_voxel_is_its_owners(rendered):
     blended = gather(GRID.bounds, Windows(GRID, 0), rendered.__getitem__)
     for block in GRID:
-        own = rendered[block.index][block.write_roi.relative_to(block.read_roi).slices]
+        own = rendered[block.index][block.write_roi.relative_to(block.field_roi).slices]
         assert np.array_equal(blended.values[block.write_roi.slices], own)
     assert (blended.n_overlap_vox, blended.overlap_sum_squares) == (0, 0.0)
 
@@ -173,6 +188,12 @@ def test_only_blocks_that_reach_in_are_rendered(windows, rendered):
     assert asked == [0, GRID.grid_shape.y * GRID.grid_shape.x]
 
 
+def test_a_block_that_rendered_all_that_it_sees_is_refused(windows):
+    assert GRID[0].read_roi.shape != GRID[0].field_roi.shape
+    with pytest.raises(ValueError, match=r"block 0 rendered .* its field_roi is"):
+        gather(GRID.bounds, windows, lambda i: np.zeros(GRID[i].read_roi.shape, np.float32))
+
+
 def test_a_block_of_another_shape_is_refused(windows, rendered):
-    with pytest.raises(ValueError, match=r"block 0 rendered .* its read_roi is"):
+    with pytest.raises(ValueError, match=r"block 0 rendered .* its field_roi is"):
         gather(GRID.bounds, windows, lambda i: rendered[i][:-1])

@@ -96,6 +96,16 @@ WRONG = {
         "overlap_vox 8 exceeds context_vox 4",
         "Mend",
     ),
+    "detail beyond all": (changed(fit={"detail": 1.5}), "fit.detail", 1.5, "less than or equal to 1", "Mend"),
+    "key of an earlier version": (changed(fit={"sigmas": [80.0]}), "fit.sigmas", [80.0], "not permitted", "did you mean"),
+    "precision unheard of": (changed(prior={"precision": "half"}), "prior.precision", "half", "'auto' or 'float32'", "Mend"),
+    "more neighbours than there is use for": (
+        changed(prior={"neighbours": 5}),
+        "prior.neighbours",
+        5,
+        "less than or equal to 4",
+        "Mend",
+    ),
     "percentiles upside down": (
         changed(intensity={"low_percentile": 99.5}),
         "intensity",
@@ -104,9 +114,9 @@ WRONG = {
         "Mend",
     ),
     "ragged levels": (
-        changed(field={"features": [4, 4]}),
+        changed(field={"strides_vox": [2, 4, 8], "features": [4, 4]}),
         "field",
-        {"features": [4, 4]},
+        {"strides_vox": [2, 4, 8], "features": [4, 4]},
         "strides_vox has 3 levels, features has 2; give one number each",
         "Mend",
     ),
@@ -160,7 +170,7 @@ def test_a_config_cannot_be_changed_afterwards():
     [
         ("blocks.write_vox=64", "blocks", "write_vox", 64),
         ("fit.mode=sds", "fit", "mode", "sds"),
-        ("fit.sigmas=[1.5, 0.5]", "fit", "sigmas", (1.5, 0.5)),
+        ("fit.sds_sigma_range=[0.1, 0.5]", "fit", "sds_sigma_range", (0.1, 0.5)),
         ("run.name=b=c", "run", "name", None),
         ("output.voxel_size_nm=null", "output", "voxel_size_nm", None),
         ("fit.learning_rate=1e-3", "fit", "learning_rate", 1e-3),
@@ -265,7 +275,7 @@ def test_the_configurations_that_come_with_it_load(file):
 def test_a_section_that_was_not_declared_cannot_be_read():
     given = load_sections(json.dumps(MINIMAL), ("run", "fit.steps"))
     assert given.run.name == "a"
-    assert given.fit.steps == 120
+    assert given.fit.n_steps == 24
     assert "fit" in given
     assert "blocks" not in given
     with pytest.raises(AttributeError, match=r"not given the section 'blocks', only \['fit', 'run'\]"):

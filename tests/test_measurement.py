@@ -147,3 +147,40 @@ def test_a_section_out_of_sight_is_refused(operator):
     axial = AxialMap(Fraction(8), 40)
     with pytest.raises(ValueError, match=r"section 30 has no weight in planes \[0, 16\)"):
         measurement_matrix(axial, range(30, 31), 0, 16, operator)
+
+
+# The profile at any position
+
+
+@quick
+@given(axials, st.sampled_from(OPERATORS), st.data())
+def test_a_profile_at_the_centre_of_a_section_is_that_section_s(axial, operator, data):
+    section = data.draw(st.integers(0, axial.n_sections - 1))
+    model = MeasurementModel(axial.ratio, operator)
+    reached = model.planes(axial, range(section, section + 1))
+    if reached.start > 0 and reached.stop < axial.n_planes:
+        row = model.profile_at(sum(axial.section_edges(section)) / 2, axial.n_planes)
+        np.testing.assert_allclose(row, whole(axial, operator)[section], atol=1e-12)
+
+
+@quick
+@given(axials, st.sampled_from(OPERATORS), st.fractions(-50, 80, max_denominator=50), st.integers(1, 40))
+def test_a_profile_anywhere_sums_to_one_and_beyond_the_ends_falls_onto_them(axial, operator, centre, n_planes):
+    model = MeasurementModel(axial.ratio, operator)
+    row = model.profile_at(centre, n_planes)
+    assert row.shape == (n_planes,)
+    assert row.min() >= 0
+    assert row.sum() == pytest.approx(1, abs=1e-12)
+    # The same profile further in among more planes, what lies outside added up at the ends.
+    wide = model.profile_at(centre + 100, n_planes + 300)
+    folded = wide[100 : 100 + n_planes].copy()
+    folded[0] += wide[:100].sum()
+    folded[-1] += wide[100 + n_planes :].sum()
+    np.testing.assert_allclose(row, folded, atol=1e-6)
+
+
+def test_a_profile_moves_with_its_centre():
+    model = MeasurementModel(Fraction(15, 4))
+    rows = [model.profile_at(Fraction(21, 2) + step, 30) for step in (0, 1, Fraction(1, 2))]
+    np.testing.assert_allclose(rows[1][1:], rows[0][:-1], atol=1e-12)
+    assert np.abs(rows[2] - rows[0]).max() > 0.05

@@ -44,6 +44,14 @@ def test_a_plan_of_another_volume_goes(made):
     assert not made.plan.exists()
 
 
+def test_a_prior_of_another_volume_than_the_plan_s_goes(made):
+    for planned, gone in (("v", []), ("another", ["prior.json"])):
+        write_json(made.plan, {"made_from": "p", "source": {"identity": IDENTITY}, "fingerprints": {"volume": planned}})
+        write_json(made.prior_facts, {"made_from": "t", "volume": "v"})
+        assert withdraw_false_records(made, MARKS, IDENTITY) == gone
+        assert made.plan.exists()
+
+
 @pytest.mark.parametrize("content", [b"", b'{"made_from": "p", "sou', b"[1, 2]"])
 def test_a_damaged_record_goes(made, content):
     made.plan.write_bytes(content)

@@ -40,8 +40,8 @@ class Windows:
     """Separable blending windows of a whole grid: a partition of unity over the volume."""
 
     def __init__(self, grid: BlockGrid, overlap: int) -> None:
-        if overlap > min(grid.context):
-            raise ValueError(f"overlap {overlap} exceeds the context {tuple(grid.context)} that blocks see")
+        if overlap > min(grid.margin):
+            raise ValueError(f"overlap {overlap} exceeds the margin {tuple(grid.margin)} of the fields")
         self.grid, self.overlap = grid, overlap
         self.axes = [axis_windows(n, c, overlap) for n, c in zip(grid.shape, grid.core, strict=True)]
 
@@ -71,7 +71,7 @@ class Blended:
 def gather(roi: Roi, windows: Windows, render: Callable[[int], np.ndarray]) -> Blended:
     """Blend all blocks that reach into `roi`.
 
-    `render(index)` returns the float32 values of a block over its read_roi. Blocks are added in ascending order, so the
+    `render(index)` returns the float32 values of a block over its field_roi. Blocks are added in ascending order, so the
     result depends on nothing but their values. Disagreement at a voxel is sum w v^2 - (sum w v)^2, the weighted variance.
     """
     values = np.zeros(roi.shape, np.float32)
@@ -83,9 +83,9 @@ def gather(roi: Roi, windows: Windows, render: Callable[[int], np.ndarray]) -> B
             continue
         block = windows.grid[index]
         rendered = render(index)
-        if rendered.shape != tuple(block.read_roi.shape):
-            raise ValueError(f"block {index} rendered {rendered.shape}, its read_roi is {tuple(block.read_roi.shape)}")
-        rendered = rendered[part.relative_to(block.read_roi).slices]
+        if rendered.shape != tuple(block.field_roi.shape):
+            raise ValueError(f"block {index} rendered {rendered.shape}, its field_roi is {tuple(block.field_roi.shape)}")
+        rendered = rendered[part.relative_to(block.field_roi).slices]
         weights = windows.weights(index, part)
         inside = part.relative_to(roi).slices
         values[inside] += weights * rendered

@@ -23,7 +23,10 @@ class BlocksSpec(Spec):
     )
     context_vox: int = Field(16, ge=0, description="margin a block sees beyond what it owns, on each side, in output voxels")
     overlap_vox: int = Field(
-        8, ge=0, description="half width of the ramp over which neighbouring blocks are blended, in output voxels"
+        8,
+        ge=0,
+        description="half width of the ramp over which neighbouring blocks are blended, in output voxels; "
+        "a field reaches as far beyond what its block owns",
     )
     empty_below: float | None = Field(
         None,
@@ -43,40 +46,52 @@ class BlocksSpec(Spec):
 
 @dataclass(frozen=True)
 class Block:
-    """One block: `index` counts in C order over the grid, write_roi is owned, read_roi is seen (clipped at the volume)."""
+    """One block: `index` counts in C order over the grid.
+
+    write_roi is what it owns, field_roi where it has a field, read_roi what it sees; each holds the one before it and is
+    clipped at the volume.
+    """
 
     index: int
     write_roi: Roi
+    field_roi: Roi
     read_roi: Roi
 
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """Blocks that cover a volume: write_rois tile it, read_rois add context.
+    """Blocks that cover a volume: write_rois tile it, field_rois add a margin in which neighbours blend, read_rois context.
 
-    One axis of 21 voxels, core 6, context 2 (w = owned, r = read only)::
+    One axis of 21 voxels, core 6, margin 1, context 2 (w = owned, f = field as well, r = read only)::
 
-        wwwwwwrr                 block 0
-            rrwwwwwwrr           block 1
-                  rrwwwwwwrr     block 2
-                        rrwww    block 3: shrunk, never overhanging
+        wwwwwwfr                 block 0
+            rfwwwwwwfr           block 1
+                  rfwwwwwwfr     block 2
+                        rfwww    block 3: shrunk, never overhanging
     """
 
     shape: ZYX
     core: ZYX
     context: ZYX
+    margin: ZYX | None = None
+    """None: the context."""
 
     def __post_init__(self) -> None:
-        for name in ("shape", "core", "context"):
+        if self.margin is None:
+            object.__setattr__(self, "margin", self.context)
+        for name in ("shape", "core", "context", "margin"):
             object.__setattr__(self, name, ZYX(*getattr(self, name)))
         if min(self.shape) < 1 or min(self.core) < 1 or min(self.context) < 0:
             raise ValueError(f"BlockGrid needs shape, core >= 1 and context >= 0, got {self}")
+        if any(not 0 <= m <= c for m, c in zip(self.margin, self.context, strict=True)):
+            raise ValueError(f"BlockGrid needs a margin between 0 and the context, got {self}")
 
     @classmethod
     def even(cls, shape: ZYX, spec: BlocksSpec) -> BlockGrid:
         """As few blocks as `spec.write_vox` allows, as equal as they can be."""
         core = ZYX(*(_even_side(length, spec.write_vox) for length in shape))
-        return cls(shape, core, ZYX(*(spec.context_vox,) * 3))
+        # Along z a field spans all that its block sees: the sections it is fitted to have to lie within it whole.
+        return cls(shape, core, ZYX(*(spec.context_vox,) * 3), ZYX(spec.context_vox, spec.overlap_vox, spec.overlap_vox))
 
     @property
     def grid_shape(self) -> ZYX:
@@ -101,7 +116,8 @@ class BlockGrid:
             raise IndexError(f"block {index} of {self.n_blocks}")
         write = Roi(ZYX(*(p * c for p, c in zip(self.position(index), self.core, strict=True))), self.core)
         write = write.intersect(self.bounds)
-        return Block(index, write, write.grown(self.context).intersect(self.bounds))
+        field, read = (write.grown(by).intersect(self.bounds) for by in (self.margin, self.context))
+        return Block(index, write, field, read)
 
     def position(self, index: int) -> ZYX:
         """Place of a block in the grid, counted in blocks."""

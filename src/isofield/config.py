@@ -21,7 +21,7 @@ from isofield.prior.spec import PriorSpec
 from isofield.quality.spec import QualitySpec
 from isofield.records import fingerprint
 from isofield.report.spec import ReportSpec
-from isofield.source.spec import SourceSpec
+from isofield.source.spec import KernelFile, SourceSpec
 from isofield.spec import Spec
 
 
@@ -84,12 +84,18 @@ class Config(Spec):
                 f"is given but the operator is {self.operator!r}",
                 "Set measurement.operator: gaussian, or drop fwhm_nm",
             )
+        _check_kernels(self.source, self.measurement)
         return self
 
     @property
     def operator(self) -> Operator:
         """The measurement operator in force."""
         return operator_in_force(self.source, self.measurement)
+
+    @property
+    def kernel(self) -> KernelFile | None:
+        """The file with the profile of the operator in force; None if that needs none."""
+        return kernel_in_force(self.source, self.measurement)
 
     def section_json(self, *names: str) -> str:
         """Canonical JSON of some sections, or of single keys of one ("fit.blocks_per_job"): what a rule depends on."""
@@ -99,6 +105,30 @@ class Config(Spec):
 def operator_in_force(source: SourceSpec, measurement: MeasurementSpec) -> Operator:
     """The measurement operator: as configured, else the simulated one, else section averages."""
     return measurement.operator or (source.simulate.operator if source.simulate else "section")
+
+
+def kernel_in_force(source: SourceSpec, measurement: MeasurementSpec) -> KernelFile | None:
+    """The file with the axial profile of operator kernel: the simulated one, else as configured. None if there is none."""
+    if source.simulate and source.simulate.kernel:
+        return source.simulate.kernel
+    return KernelFile("measurement", measurement.kernel_file, measurement.kernel_voxel_nm) if measurement.kernel_file else None
+
+
+def _check_kernels(source: SourceSpec, measurement: MeasurementSpec) -> None:
+    """A kernel file is given where the operator is kernel and nowhere else; the one simulated with is the one measured with."""
+    operator, simulate = operator_in_force(source, measurement), source.simulate
+    if operator == "kernel" and not kernel_in_force(source, measurement):
+        key = "source.simulate.kernel_file" if simulate else "measurement.kernel_file"
+        raise InputError(key, None, "is needed by the operator 'kernel'", "Name the file with the axial profile")
+    for section, spec in (("source.simulate", simulate), ("measurement", measurement)):
+        for key in ("kernel_file", "kernel_voxel_nm"):
+            value = getattr(spec, key, None)
+            if value and operator != "kernel":
+                remedy = f"Set {section}.operator: kernel, or drop {key}"
+                raise InputError(f"{section}.{key}", value, f"is given but the operator is {operator!r}", remedy)
+            if value and simulate and value != getattr(simulate, key):
+                limit = f"contradicts source.simulate.{key} {getattr(simulate, key)!r}"
+                raise InputError(f"{section}.{key}", value, limit, f"Leave {section}.{key} null")
 
 
 def _canonical(sections: Mapping[str, Spec], names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from isofield.config import Config, Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
 from isofield.intensity import Intensity
-from isofield.measurement import MeasurementModel
+from isofield.measurement import Kernel, MeasurementModel
 from isofield.records import read_json
 from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
@@ -97,13 +97,14 @@ class Plan(Spec):
     ratio: str = Field(description="section thickness / output voxel size, an exact fraction")
     operator: str
     fwhm_vox: float | None
+    kernel_nm: Kernel | None = Field(None, description="profile of operator kernel, as its file had it when this was planned")
     roi: tuple[tuple[int, int, int], tuple[int, int, int]] = Field(description="offset and shape in measured voxels")
     voxel_size_nm: float
     origin_nm: tuple[float, float, float] = Field(description="edge at which the output begins")
     shape: tuple[int, int, int] = Field(description="output shape in voxels")
     dtype: str
     intensity: dict[str, float]
-    grid: dict[str, tuple[int, int, int]] = Field(description="core and context in output voxels")
+    grid: dict[str, tuple[int, int, int]] = Field(description="core, context and margin of the fields in output voxels")
     overlap_vox: int
     n_blocks: int
     n_empty_blocks: int
@@ -131,7 +132,8 @@ class Plan(Spec):
 
     @property
     def model(self) -> MeasurementModel:
-        return MeasurementModel(Fraction(self.ratio), self.operator, self.fwhm_vox)  # type: ignore[arg-type]
+        kernel_vox = self.kernel_nm.scaled(1 / self.voxel_size_nm) if self.kernel_nm else None
+        return MeasurementModel(Fraction(self.ratio), self.operator, self.fwhm_vox, kernel_vox)  # type: ignore[arg-type]
 
     @property
     def measured_roi(self) -> Roi:
@@ -139,7 +141,7 @@ class Plan(Spec):
 
     @property
     def block_grid(self) -> BlockGrid:
-        return BlockGrid(ZYX(*self.shape), ZYX(*self.grid["core"]), ZYX(*self.grid["context"]))
+        return BlockGrid(ZYX(*self.shape), *(ZYX(*self.grid[name]) for name in ("core", "context", "margin")))
 
     @property
     def contrast(self) -> Intensity:

@@ -59,7 +59,8 @@ def withdraw_false_records(
 
     Job records: a field or shard they name is gone or changed. With `marks` (stage -> mark of its part of the configuration)
     also what was made from another configuration, by hand say, so that the workflow has no note of it; with `identity` a
-    plan of another volume. The workflow asks once, when it starts. Only records go, never a field or a shard.
+    plan of another volume or kernel. A prior of another volume than the plan's goes too. The workflow asks once, when it
+    starts. Only records go, never a field or a shard.
     """
     false = _stale(paths, marks or {}, identity)
     store = current_store(paths)
@@ -101,6 +102,11 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
             other_volume = stage == "plan" and identity is not None and record.get("source", {}).get("identity") != identity
             if path.exists() and (record.get("made_from") != mark or other_volume):
                 stale.append(path)
+    # A prior of another volume or kernel: while plan has to run, the workflow does not look at what train was given.
+    planned = _readable(paths.plan).get("fingerprints", {}).get("volume")
+    trained = _readable(paths.prior_facts).get("volume")
+    if planned and trained and planned != trained and paths.prior_facts not in stale:
+        stale.append(paths.prior_facts)
     return stale
 
 

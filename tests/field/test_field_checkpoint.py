@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 SHAPE = (9, 12, 10)
 SPECS = {
     "grid": FieldSpec(strides_vox=(2, 4), features=(3, 5), hidden=8),
+    "fine grid": FieldSpec(strides_vox=(1, 4), features=(1, 4), hidden=8),
     "siren": FieldSpec(kind="siren", hidden=16, n_hidden_layers=2),
     "fourier": FieldSpec(kind="fourier", hidden=16, n_hidden_layers=2, n_frequencies=6),
 }
@@ -82,10 +83,11 @@ def test_an_empty_feature_is_no_division_by_zero():
     assert all(float(grid.abs().max()) == 0.0 for grid in back.grids)
 
 
-def test_a_default_block_costs_less_than_two_bytes_per_voxel():
-    """128^3 voxels owned, 16 of context on every side."""
-    spec = FieldSpec()
-    data = pack_field(make_fields(spec, (160, 160, 160), [0]), 0, spec)
+@pytest.mark.parametrize("detail", [0.0, 1.0])
+def test_a_default_block_costs_less_than_two_bytes_per_voxel(detail):
+    """128^3 voxels owned; the field reaches 16 further along z and 8 across."""
+    spec = FieldSpec().for_detail(detail)
+    data = pack_field(make_fields(spec, (160, 144, 144), [0]), 0, spec)
     per_vox = len(data) / 128**3
     assert per_vox <= 2.0
     # Negative control: in single precision it would not have been.

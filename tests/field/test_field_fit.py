@@ -1,33 +1,23 @@
-"""Fitting: what each term does by itself, what both do together, and that both do their own block's work only."""
+"""Fitting: what each term does by itself, and what both do together."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from fit_example import CPU, FACTOR, Oracle, measured_block, plain_block, rms, smooth_volume
+from fit_example import CPU, FINE, FOURIER, GRID, SIREN, Oracle, fitted, measured_block, plain_block, rms, smooth_volume
 
-from isofield.field.fit import fit_fields, render_fields
-from isofield.field.spec import FieldSpec, FitSpec
+from isofield.field.fit import fit_fields
+from isofield.field.representation import Y, make_fields
+from isofield.field.spec import FitSpec
+from isofield.field.targets import DRAW_SIGMAS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (16, 20, 24)
-GRID = FieldSpec(strides_vox=(2, 4), features=(4, 4), hidden=16)
-SIREN = FieldSpec(kind="siren", hidden=32, n_hidden_layers=2, frequency=8.0)
-FOURIER = FieldSpec(kind="fourier", hidden=32, n_hidden_layers=2, n_frequencies=32, frequency=1.0)
-DISTILL = FitSpec(steps=60, slice_share=0.5)
-
-
-def rendered(result, blocks):
-    """All voxels of every block, numpy (N, Z, Y, X)."""
-    base = torch.from_numpy(np.stack([b.base for b in blocks]))
-    return render_fields(result.fields, base).numpy()
-
-
-def fitted(blocks, denoise, spec=DISTILL, field=GRID, **kwargs):
-    result = fit_fields(blocks, denoise, field, spec, CPU, **kwargs)
-    return result, rendered(result, blocks)
+DISTILL = FitSpec(steps=60, slice_share=0.5, learning_rate=2e-2, stop_below=0.0)
 
 
 def never(noisy, sigma, condition):
@@ -41,20 +31,22 @@ def truths():
 
 @pytest.fixture(scope="module")
 def blocks(truths):
-    return [measured_block(truth, seed) for seed, truth in enumerate(truths)]
+    return [measured_block(truth, seed=seed) for seed, truth in enumerate(truths)]
 
 
 # --- what a field can be ---
 
 
 @pytest.mark.parametrize("what", ["constant", "plane"])
-@pytest.mark.parametrize(("field", "rate"), [(GRID, 2e-2), (SIREN, 2e-3), (FOURIER, 1e-2)], ids=["grid", "siren", "fourier"])
+@pytest.mark.parametrize(
+    ("field", "rate"), [(GRID, 2e-2), (FINE, 2e-2), (SIREN, 2e-3), (FOURIER, 1e-2)], ids=["grid", "fine", "siren", "fourier"]
+)
 def test_a_field_fits_a_constant_and_a_plane(field, rate, what):
     z, y, x = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     truth = np.full(SHAPE, 0.3) if what == "constant" else 0.02 * z - 0.03 * y + 0.01 * x
     base = smooth_volume(SHAPE, 9, width=3.0)
     block = plain_block(base)
-    spec = FitSpec(steps=150, slice_share=0.5, learning_rate=rate)
+    spec = FitSpec(steps=150, slice_share=0.5, learning_rate=rate, stop_below=0.0)
     result, values = fitted([block], Oracle([block], [truth]), spec, field)
     assert result.sound.all()
     assert rms(values[0] - truth) < 0.04
@@ -65,13 +57,30 @@ def test_a_field_fits_a_constant_and_a_plane(field, rate, what):
 def test_coordinate_fields_fit_a_smooth_volume(field, rate):
     truth = smooth_volume(SHAPE, 3, width=4.0)
     block = measured_block(truth)
-    spec = FitSpec(steps=200, slice_share=0.5, learning_rate=rate)
+    spec = FitSpec(steps=200, slice_share=0.5, learning_rate=rate, stop_below=0.0)
     result, values = fitted([block], Oracle([block], [truth]), spec, field)
     assert result.sound.all()
     assert rms(values[0] - truth) < 0.25 * truth.std()
 
 
 # --- the two terms ---
+
+
+@pytest.mark.parametrize("field", [GRID, FINE], ids=["grid", "fine"])
+def test_a_fit_begins_at_the_least_squares_fit_to_what_both_directions_want(blocks, field):
+    def leaning(noisy, sigma, condition):
+        return condition[:, :1] * (1.5 if condition.shape[-1] == SHAPE[2] else 0.7)
+
+    block = blocks[0]
+    _, values = fitted([block], leaning, FitSpec(steps=1, learning_rate=1e-12), field)
+    start = make_fields(field, SHAPE, [0]).requires_grad_(False)
+    start.start_at(torch.from_numpy(0.1 * block.base)[None])
+    expected = block.base + start.slices(Y, torch.arange(SHAPE[1]))[0].movedim(0, 1).numpy()
+    np.testing.assert_allclose(values[0], expected, atol=1e-5)
+    # Negative control: without targets there is nothing to start at but the interpolation.
+    _, values = fitted([block], never, FitSpec(steps=1, learning_rate=1e-12, prior_weight=0.0), field)
+    np.testing.assert_allclose(values[0], block.base, atol=1e-5)
+    assert rms(expected - block.base) > 0.03
 
 
 def test_without_the_prior_only_the_sections_count(blocks, truths):
@@ -88,7 +97,7 @@ def test_without_the_prior_only_the_sections_count(blocks, truths):
 def test_without_the_data_term_sections_are_ignored(blocks, truths):
     spec = DISTILL.model_copy(update={"data_weight": 0.0})
     block, oracle = blocks[0], Oracle(blocks[:1], truths[:1])
-    lies = type(block)(block.measured + 5.0, block.measure, block.base, block.phase, block.seed)
+    lies = replace(block, measured=block.measured + 5.0)
     ignored, believed = (fitted([lies], oracle, s)[1] for s in (spec, DISTILL))
     np.testing.assert_array_equal(ignored, fitted([block], oracle, spec)[1])
     # Negative control: with the term, the same lies do harm.
@@ -97,22 +106,76 @@ def test_without_the_data_term_sections_are_ignored(blocks, truths):
 
 def test_distilling_a_perfect_denoiser_beats_the_interpolation(blocks, truths):
     oracle = Oracle(blocks, truths)
-    result, values = fitted(blocks, oracle)
+    result, values = fitted(blocks, oracle, DISTILL)
     assert result.sound.all()
-    assert set(oracle.sigmas) == {80.0}
+    assert set(oracle.sigmas) == {np.inf}
+    assert not any(oracle.noisy)
     for block, truth, own in zip(blocks, truths, values, strict=True):
         assert rms(own - truth) < 0.6 * rms(block.base - truth)
     # Negative control: distilled from the interpolation itself, it stays there.
-    _, unmoved = fitted(blocks, Oracle(blocks, [b.base for b in blocks]), DISTILL.model_copy(update={"data_weight": 0.0}))
-    assert rms(unmoved[0] - blocks[0].base) < 0.05 * rms(blocks[0].base - truths[0])
+    unmoved = DISTILL.model_copy(update={"data_weight": 0.0})
+    _, values = fitted(blocks, Oracle(blocks, [b.base for b in blocks]), unmoved)
+    np.testing.assert_allclose(values[0], blocks[0].base, atol=1e-6)
 
 
-def test_targets_are_refreshed_at_every_sigma(blocks, truths):
-    oracle = Oracle(blocks[:1], truths[:1])
-    spec = FitSpec(steps=2, sigmas=(80.0, 0.5, 0.2))
-    fit_fields(blocks[:1], oracle, GRID, spec, CPU)
-    n_slices = SHAPE[1] + SHAPE[2]
-    assert oracle.sigmas == pytest.approx([80.0] * n_slices + [0.5] * n_slices + [0.2] * n_slices)
+def test_the_field_of_a_block_that_sees_more_is_fitted_where_it_lies(truths):
+    """Sections, targets and base are those of the field: 14 x 17 voxels, 2 and 3 from the edges of what the block sees."""
+    block = measured_block(truths[0], field=((2, 3), (14, 17)))
+    result, values = fitted([block], Oracle([block], truths[:1]), DISTILL)
+    truth, base = truths[0][:, 2:16, 3:20], block.base[:, 2:16, 3:20]
+    assert result.sound.all()
+    assert values[0].shape == (16, 14, 17)
+    assert rms(values[0] - truth) < 0.6 * rms(base - truth)
+    residual = np.tensordot(block.measure, values[0], axes=1) - block.measured
+    assert rms(residual) < 0.3 * rms(np.tensordot(block.measure, base, axes=1) - block.measured)
+
+
+def test_a_prior_without_neighbours_can_be_distilled(truths):
+    block = measured_block(truths[0], n_neighbours=0)
+    seen = set()
+    oracle = Oracle([block], truths[:1])
+
+    def denoise(noisy, sigma, condition):
+        seen.add(condition.shape[1])
+        return oracle(noisy, sigma, condition)
+
+    _, values = fitted([block], denoise, DISTILL)
+    assert seen == {3}
+    assert rms(values[0] - truths[0]) < 0.6 * rms(block.base - truths[0])
+
+
+# --- detail ---
+
+
+def gaussian(noisy, sigma, condition):
+    """The denoiser of a posterior that is Gaussian with spread 0.2, independent at every voxel, the base its mean."""
+    mean = condition[:, :1]
+    if noisy is None:
+        return mean
+    return mean + 0.04 / (0.04 + sigma[:, None, None, None] ** 2) * (noisy - mean)
+
+
+def test_detail_asks_for_a_draw_and_fine_grids_hold_its_texture(truths):
+    block = measured_block(truths[0], noise_seed=3)
+    spec = DISTILL.model_copy(update={"data_weight": 0.0, "detail": 1.0})
+    asked = set()
+
+    def denoise(noisy, sigma, condition):
+        asked.update(sigma.tolist())
+        return gaussian(noisy, sigma, condition)
+
+    _, (fine,) = fitted([block], denoise, spec, FINE)
+    assert sorted(asked) == pytest.approx(sorted([*DRAW_SIGMAS, np.inf]))
+    assert np.std(fine - block.base) == pytest.approx(0.2, rel=0.2)
+    assert np.corrcoef((fine - block.base).ravel(), block.noise.ravel())[0, 1] > 0.95
+    # Negative controls: a coarser grid cannot hold it, and without detail there is none.
+    _, (coarse,) = fitted([block], gaussian, spec, GRID)
+    assert np.std(coarse - block.base) < 0.6 * np.std(fine - block.base)
+    _, (mean,) = fitted([block], gaussian, spec.model_copy(update={"detail": 0.0}), FINE)
+    np.testing.assert_allclose(mean, block.base, atol=1e-6)
+
+
+# --- score distillation, and the fit itself ---
 
 
 def test_score_distillation_moves_towards_what_the_prior_likes():
@@ -127,7 +190,7 @@ def test_score_distillation_moves_towards_what_the_prior_likes():
         assert condition is None
         return torch.from_numpy(wave)[None, None, :, None].expand_as(noisy)
 
-    spec = FitSpec(mode="sds", steps=80, slice_share=0.5)
+    spec = FitSpec(mode="sds", steps=80, slice_share=0.5, learning_rate=2e-2)
     result, values = fitted([block], pull, spec)
     assert result.sound.all()
     assert rms(values[0] - truth) < 0.5 * rms(block.base - truth)
@@ -137,120 +200,36 @@ def test_score_distillation_moves_towards_what_the_prior_likes():
     assert len(set(seen)) == len(seen)  # fresh noise for every slice of every step
 
 
-def test_no_gradient_flows_through_the_denoiser(blocks, truths):
+def test_no_gradient_flows_through_the_denoiser(truths):
+    block = measured_block(truths[0], noise_seed=0)
     weight = torch.ones(1, requires_grad=True)
 
     def scaled(noisy, sigma, condition):
         assert not torch.is_grad_enabled()
         return (noisy if condition is None else condition[:, :1]) * weight
 
-    for mode in ("distill", "sds"):
-        fit_fields(blocks[:1], scaled, GRID, FitSpec(steps=2, mode=mode), CPU)
+    for mode, detail in (("distill", 0.0), ("distill", 1.0), ("sds", 0.0)):
+        fit_fields([block], scaled, GRID, FitSpec(steps=2, mode=mode, detail=detail), CPU)
     assert weight.grad is None
 
 
 def test_progress_counts_every_step(blocks, truths):
     seen = []
-    spec = FitSpec(steps=3, sigmas=(80.0, 0.5))
-    fit_fields(blocks[:1], Oracle(blocks[:1], truths[:1]), GRID, spec, CPU, progress=lambda *at: seen.append(at))
-    assert seen == [(k, 6) for k in range(1, 7)]
+    fit_fields(blocks[:1], Oracle(blocks[:1], truths[:1]), GRID, FitSpec(steps=3), CPU, progress=lambda *at: seen.append(at))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-# --- a block is nobody's business but its own ---
-
-
-def shrink(noisy, sigma, condition):
-    """A denoiser without memory that reads noise, level and condition alike; every slice by itself."""
-    level = sigma[:, None, None, None]
-    if condition is None:
-        return noisy / (1 + level)
-    return 0.9 * condition[:, :1] + 0.05 * condition[:, 1:2] + 0.1 * noisy / (1 + level)
-
-
-SPECS = {
-    "distill": FitSpec(steps=12, sigmas=(80.0, 0.3), slice_share=0.25),
-    "sds": FitSpec(steps=12, mode="sds", slice_share=0.25),
-    "data": FitSpec(steps=12, prior_weight=0.0, slice_share=0.25),
-}
-
-
-@pytest.mark.parametrize("field", [GRID, SIREN, FOURIER], ids=lambda f: f.kind)
-@pytest.mark.parametrize("name", SPECS)
-def test_a_block_fitted_alone_or_in_a_batch_is_the_same(blocks, field, name):
-    """On one CPU thread bit for bit, at any place in the batch."""
-    spec = SPECS[name]
-    third = measured_block(smooth_volume(SHAPE, 7), seed=7)
-    batch = [blocks[0], blocks[1], third]
-    alone = [fitted([block], shrink, spec, field) for block in batch]
-    for order in ([0, 1], [1, 0], [2, 0, 1]):
-        result, together = fitted([batch[k] for k in order], shrink, spec, field)
-        for place, k in enumerate(order):
-            np.testing.assert_array_equal(together[place], alone[k][1][0])
-            np.testing.assert_array_equal(result.losses[:, place], alone[k][0].losses[:, 0])
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_the_seed_of_a_block_matters(blocks, name):
-    other = type(blocks[0])(blocks[0].measured, blocks[0].measure, blocks[0].base, blocks[0].phase, seed=123)
-    first, again, second = (fitted([b], shrink, SPECS[name])[1] for b in (blocks[0], blocks[0], other))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - second).max() > 1e-5
-
-
-@pytest.mark.parametrize("mode", ["distill", "sds"])
-def test_one_broken_block_is_unsound_and_the_others_are_untouched(blocks, mode):
-    spec = SPECS[mode]
-    calls = {"n": 0}
-
-    def broken_for_second(noisy, sigma, condition):
-        """Per axis or step the blocks come one after the other; each takes one call at this size."""
-        calls["n"] += 1
-        answer = shrink(noisy, sigma, condition)
-        return answer * torch.nan if calls["n"] % 2 == 0 else answer
-
-    result, values = fitted(blocks, broken_for_second, spec)
-    assert result.sound.tolist() == [True, False]
-    assert np.isnan(values[1]).any()
-    _, alone = fitted(blocks[:1], shrink, spec)
-    np.testing.assert_array_equal(values[0], alone[0])
-
-
-def test_a_fit_that_runs_away_is_unsound(blocks):
-    start = {"n": 0}
-
-    def runs_away(noisy, sigma, condition):
-        start["n"] += 1
-        return noisy + 10.0 ** start["n"]
-
-    result = fit_fields(blocks[:1], runs_away, GRID, FitSpec(steps=6, mode="sds", data_weight=0.0), CPU)
-    assert result.sound.tolist() == [False]
-
-
-def test_a_retry_takes_smaller_steps(blocks, truths):
-    oracle = Oracle(blocks[:1], truths[:1])
-    spec = FitSpec(steps=5)
-    moved = [rms(fitted(blocks[:1], oracle, spec, step_scale=s)[1][0] - blocks[0].base) for s in (1.0, 0.25)]
+def test_a_retry_takes_smaller_steps(blocks):
+    spec = FitSpec(steps=5, prior_weight=0.0)
+    moved = [rms(fitted(blocks[:1], never, spec, step_scale=s)[1][0] - blocks[0].base) for s in (1.0, 0.25)]
     assert 0 < moved[1] < 0.6 * moved[0]
 
 
-# --- what a block is fitted to ---
-
-
 def test_blocks_thinner_than_a_section_are_fitted_by_the_prior_alone(truths):
-    from fractions import Fraction
-
-    from isofield.field.inputs import block_data, sections_needed
-    from isofield.geometry import AxialMap, Roi
-    from isofield.measurement import MeasurementModel
-
-    axial, model = AxialMap(Fraction(FACTOR), 4), MeasurementModel(Fraction(FACTOR))
-    sections = truths[0].reshape(-1, FACTOR, *SHAPE[1:]).mean(axis=1)
-    roi = Roi((5, 0, 0), (3, *SHAPE[1:]))
-    needed = sections_needed(axial, roi)
-    block = block_data(axial, model, roi, needed, sections[needed.start : needed.stop], seed=0)
+    block = measured_block(truths[0], planes=(5, 8))
     assert (block.measured.shape, block.measure.shape) == ((0, *SHAPE[1:]), (0, 3))
     truth = truths[0][5:8]
-    result, values = fitted([block], Oracle([block], [truth]))
+    result, values = fitted([block], Oracle([block], [truth]), DISTILL)
     assert result.sound.all()
     assert rms(values[0] - truth) < 0.6 * rms(block.base - truth)
     assert result.data_rms[0] == 0.0

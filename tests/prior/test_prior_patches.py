@@ -52,7 +52,7 @@ def test_it_equals_degrading_and_interpolating_by_hand(texture, ratio):
     assert crop.shape == (degradation.length, PATCH)
     wrong = 0
     for phase, start in enumerate(starts(degradation, ratio)):
-        batch = degradation.condition(crop[None], np.array([phase]))
+        batch = degradation.condition(crop[None, None], np.array([phase]))
         by_hand = degraded_by_hand(crop, ratio, start, degradation.margin, PATCH)
         np.testing.assert_allclose(batch.condition[0, 0], by_hand, atol=1e-5)
         np.testing.assert_array_equal(batch.clean[0, 0], crop[degradation.margin : degradation.margin + PATCH])
@@ -65,7 +65,7 @@ def test_it_equals_degrading_and_interpolating_by_hand(texture, ratio):
 @pytest.mark.parametrize("ratio", RATIOS, ids=str)
 def test_phase_channels_turn_once_per_section(ratio):
     degradation = LateralDegradation(MeasurementModel(ratio), PATCH)
-    crop = np.zeros((1, degradation.length, PATCH), np.float32)
+    crop = np.zeros((1, 1, degradation.length, PATCH), np.float32)
     for phase, start in enumerate(starts(degradation, ratio)):
         waves = degradation.condition(crop, np.array([phase])).condition[0, 1:]
         centre = np.arange(PATCH) + start + degradation.margin + 0.5
@@ -93,7 +93,7 @@ def test_there_is_a_phase_for_every_place_a_section_can_begin(ratio, n):
 
 def test_all_phases_are_drawn(texture):
     degradation = LateralDegradation(MeasurementModel(Fraction(15, 4)), PATCH)
-    sampler = PatchSampler([texture], degradation, seed=0)
+    sampler = PatchSampler([texture[None]], degradation, seed=0)
     seen = {wave.tobytes() for step in range(12) for wave in sampler.batch(step, 16).condition[:, 1:]}
     assert len(seen) == degradation.n_phases
 
@@ -101,7 +101,7 @@ def test_all_phases_are_drawn(texture):
 @pytest.fixture
 def sampler(texture):
     degradation = LateralDegradation(MeasurementModel(Fraction(4)), PATCH)
-    return PatchSampler([texture[:80, :70], texture[80:, 70:]], degradation, seed=5)
+    return PatchSampler([texture[None, :80, :70], texture[None, 80:, 70:]], degradation, seed=5)
 
 
 def test_a_batch_depends_on_seed_and_step_only(sampler, texture):
@@ -126,7 +126,7 @@ def test_batches_are_float32_patches(sampler):
 def test_patches_are_flipped_and_turned():
     """A ramp that climbs ten times as fast along x as along y tells all eight orientations from each other."""
     y, x = np.mgrid[:64, :64].astype(np.float32)
-    sampler = PatchSampler([y + 10 * x], LateralDegradation(MeasurementModel(Fraction(4)), PATCH), seed=0)
+    sampler = PatchSampler([(y + 10 * x)[None]], LateralDegradation(MeasurementModel(Fraction(4)), PATCH), seed=0)
     slopes = set()
     for step in range(8):
         for patch in sampler.batch(step, 16).clean[:, 0]:
@@ -139,7 +139,7 @@ def test_oblong_crops_are_turned_to_fit_and_never_overrun(texture):
     need = degradation.length
     for shape in ((need, PATCH), (PATCH, need), (need + 1, PATCH + 3)):
         crop = texture[: shape[0], : shape[1]]
-        batch = PatchSampler([crop], degradation, seed=0).batch(0, 8)
+        batch = PatchSampler([crop[None]], degradation, seed=0).batch(0, 8)
         assert np.isin(batch.clean, crop).all()
 
 
@@ -150,6 +150,6 @@ def test_crops_that_are_too_small_are_refused(texture):
         if max(small.shape) >= degradation.length and min(small.shape) >= PATCH:
             small = small[: degradation.length - 1, : degradation.length - 1]
         with pytest.raises(ValueError, match="at least"):
-            PatchSampler([small], degradation, seed=0)
-    kept = PatchSampler([texture[:10, :10], texture], degradation, seed=0)
-    assert [crop.shape for crop in kept.pool] == [texture.shape]
+            PatchSampler([small[None]], degradation, seed=0)
+    kept = PatchSampler([texture[None, :10, :10], texture[None]], degradation, seed=0)
+    assert [crop.shape for crop in kept.pool] == [(1, *texture.shape)]

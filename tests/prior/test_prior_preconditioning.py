@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from isofield.prior.denoiser import Denoiser
+from isofield.prior.denoiser import Denoiser, n_condition
 from isofield.prior.spec import PriorSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIGMA_DATA, SIGMA_RESIDUAL = 0.5, 0.2
-SPEC = PriorSpec(channels=(8, 8))
+SPEC = PriorSpec(channels=(8, 8), precision="float32")
 
 
 class Nothing(nn.Module):
@@ -51,7 +51,7 @@ def slices():
 @pytest.fixture
 def condition():
     generator = torch.Generator().manual_seed(2)
-    return torch.randn(3, 3, 16, 20, generator=generator)
+    return torch.randn(3, n_condition(SPEC), 16, 20, generator=generator)
 
 
 def coefficients(denoiser, sigma, flag=0.0):
@@ -127,6 +127,25 @@ def test_one_batch_may_hold_both_modes(denoiser, slices, condition):
     for k, alone in ((0, condition[:1]), (1, condition[1:2]), (2, None)):
         one = denoiser(slices[k : k + 1], level[k : k + 1], alone)
         torch.testing.assert_close(mixed[k : k + 1], one, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("neighbours", "channels"), [(0, 3), (1, 5), (3, 9)])
+def test_every_neighbour_on_each_side_is_a_channel_of_the_condition(slices, neighbours, channels):
+    spec = PriorSpec(channels=(8, 8), neighbours=neighbours)
+    assert n_condition(spec) == channels
+    made = Denoiser(spec, SIGMA_DATA, SIGMA_RESIDUAL).requires_grad_(False)
+    level = torch.full((3,), 0.3)
+    for given in (torch.zeros(3, channels, 16, 20), None):
+        assert made(slices, level, given).shape == slices.shape
+    with pytest.raises(RuntimeError):
+        made(slices, level, torch.zeros(3, channels + 1, 16, 20))
+
+
+def test_neighbours_are_looked_at(denoiser, slices, condition):
+    level = torch.full((3,), torch.inf)
+    other = condition.clone()
+    other[:, 1] += 1.0
+    assert not torch.allclose(denoiser(None, level, condition), denoiser(None, level, other), atol=1e-3)
 
 
 def test_unconditional_without_input_is_an_error(denoiser):

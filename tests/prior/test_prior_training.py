@@ -25,11 +25,15 @@ SPEC = PriorSpec(channels=(8, 8), steps=60, batch=8, patch_vox=16, warmup_steps=
 
 @pytest.fixture(scope="module")
 def sampler():
-    """Stripes: blurred along one axis they can be told from what is left, so there is something to learn."""
-    y, x = np.mgrid[:96, :96]
+    """Stripes: blurred along one axis they can be told from what is left, so there is something to learn.
+
+    They move by a voxel from section to section.
+    """
+    y, x = np.mgrid[:96, :104]
     stripes = np.sign(np.sin(2 * np.pi * (x + y) / 7)) + np.sign(np.sin(2 * np.pi * (x - 2 * y) / 31))
     section = ndimage.gaussian_filter(stripes, 0.7).astype(np.float32) / 2
-    return PatchSampler([section], LateralDegradation(MeasurementModel(Fraction(4)), 16), seed=3)
+    stack = np.stack([section[:, k : k + 96] for k in range(6)])
+    return PatchSampler([stack], LateralDegradation(MeasurementModel(Fraction(4)), 16), 3, SPEC.neighbours)
 
 
 def trained(sampler, spec=SPEC, until=None, state=None):

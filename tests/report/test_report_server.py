@@ -302,7 +302,11 @@ def test_port_in_use(server: FolderServer, run_folder: Path) -> None:
 def test_view_prints_links_and_ends_on_interrupt(run_folder: Path) -> None:
     state = {"layers": [{"name": "isotropic", "source": "{base}/isotropic.ome.zarr/|zarr3:"}]}
     (run_folder / "neuroglancer.json").write_text(json.dumps(state))
-    code = "import sys; from isofield.report.server import view; view(sys.argv[1])"
+    # A shell that starts its jobs in the background has them ignore interrupts; a terminal does not.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from isofield.report.server import view; view(sys.argv[1])"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(run_folder)], stdout=subprocess.PIPE, text=True)
     try:
         report, link, _ = (process.stdout.readline() for _ in range(3))

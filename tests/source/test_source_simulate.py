@@ -11,7 +11,7 @@ import tifffile
 from isofield.errors import InputError
 from isofield.geometry import AxialMap
 from isofield.intensity import to_dtype
-from isofield.measurement import measurement_matrix
+from isofield.measurement import Kernel, measurement_matrix
 from isofield.source import open_source
 from isofield.source.probe import probe
 from isofield.source.simulate import simulate, simulated_info
@@ -101,6 +101,39 @@ def test_through_the_front_door(tmp_path, spec, tissue_like):
     assert volume.info.voxel_size_nm == (64, 8, 8)
     assert volume.data.shape == volume.info.shape == (1, 5, 12, 9)
     np.testing.assert_array_equal(volume.truth.compute(), tissue_like[:, :40])
+
+
+def test_a_kernel_from_a_file_degrades_by_its_profile(tmp_path, spec, tissue_like):
+    tifffile.imwrite(tmp_path / "a.tif", tissue_like[0], metadata={"axes": "ZYX"})
+    (tmp_path / "psf.csv").write_text("1\n2\n4\n1\n0\n")
+    simulate_spec = {"factor": 5, "operator": "kernel", "kernel_file": str(tmp_path / "psf.csv")}
+    source = spec(tmp_path / "a.tif", voxel_size_nm=(8, 8, 8), simulate=simulate_spec)
+    volume = open_source(source)
+    planes = tissue_like[:, :40].reshape(1, 8, 5, 12, 9).astype(float)
+    expected = np.einsum("csp...,p->cs...", planes, np.array([1, 2, 4, 1, 0]) / 8)
+    np.testing.assert_array_equal(volume.data.compute(), to_dtype(expected, "uint8"))
+    # Another profile in the same file is another volume, and metadata alone tell.
+    assert volume.info.identity == probe(source).identity
+    (tmp_path / "psf.csv").write_text("1\n2\n4\n1\n1\n")
+    assert probe(source).identity != volume.info.identity
+    assert (open_source(source).data.compute() != volume.data.compute()).mean() > 0.3
+    (tmp_path / "psf.csv").unlink()
+    assert "kernel" not in probe(source).identity
+    with pytest.raises(InputError, match=r"^source\.simulate\.kernel_file: .*is not there"):
+        open_source(source)
+
+
+def test_a_wide_profile_is_read_whole(tissue_like):
+    """Wider than the sections by far, where two sections' depth on each side would not do."""
+    kernel = Kernel((-17.0, 0.0, 17.0), (0.0, 1.0, 0.0))
+    spec = SimulateSpec(factor=4, operator="kernel", kernel_file="x.csv")
+    measured, _ = simulate(da.from_array(tissue_like), spec, kernel)
+    matrix = measurement_matrix(AxialMap(Fraction(4), 10), range(10), 0, 40, "kernel", kernel_vox=kernel)
+    expected = to_dtype(np.einsum("sz,czyx->csyx", matrix, tissue_like[:, :40]), "uint8")
+    np.testing.assert_allclose(measured.compute(), expected, atol=0)
+    cut = np.where(np.abs(np.arange(40) + 0.5 - (np.arange(10)[:, None] * 4 + 2)) < 10, matrix, 0)
+    cut /= cut.sum(axis=1, keepdims=True)
+    assert (measured.compute() != to_dtype(np.einsum("sz,czyx->csyx", cut, tissue_like[:, :40]), "uint8")).mean() > 0.3
 
 
 def test_only_the_planes_of_a_section_are_read(tissue_like):

@@ -6,11 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from tiny_run import times
 
 from isofield.geometry import Roi
 from isofield.omezarr.store import read_region
+from isofield.source import open_source
 from isofield.stages import blending
+from isofield.stages.blocks_io import MeasuredBlocks
 
 
 def unblended(run):
@@ -83,6 +86,16 @@ def test_a_damaged_field_is_noticed_and_withdrawn(run, capsys):
     # The two commands that the message asks for.
     assert run.stage("fit") == 0
     assert run.stage("blend") == 0
+
+
+def test_blocks_are_rendered_over_their_fields(finished):
+    measured = MeasuredBlocks(open_source(finished.config.source), finished.plan)
+    renderer = blending.BlockRenderer(finished.store, measured, torch.device("cpu"))
+    for block in finished.plan.block_grid:
+        values = renderer.render(block.index)
+        assert values.shape == tuple(block.field_roi.shape) != tuple(block.read_roi.shape)
+        # What was fitted is a correction of the interpolation there.
+        assert 0 < np.abs(values - measured.base(block.field_roi)).mean() < 0.1 * np.abs(values).mean()
 
 
 def test_a_job_that_is_not_there_is_named(run, capsys):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_run import times
+from tiny_run import TinyRun, times
 
 from isofield.source import open_source
 from isofield.stages import fitting
@@ -67,6 +67,40 @@ def test_blocks_fitted_together_are_the_same_bytes(run, finished):
     assert run.fields() == finished.fields()
 
 
+def test_blocks_with_texture_are_the_same_bytes_in_any_batch_and_others_than_without(run, finished):
+    """A draw from the posterior: its noise is the run's, not the batch's."""
+    drawn = run.changed(fit={"detail": 1.0})
+    assert drawn.stage("plan") == 0
+    assert drawn.stage("fit") == 0
+    fields = drawn.fields()
+    assert all(data != finished.fields()[name] for name, data in fields.items())
+    for path in [*drawn.store.folder.iterdir(), *drawn.paths.root.glob("jobs/fit-*.json")]:
+        path.unlink()
+    assert drawn.changed(fit={"batch_blocks": 4}).stage("fit") == 0
+    assert drawn.fields() == fields
+
+
+def test_neighbours_are_those_the_prior_was_trained_with(tmp_path):
+    """The fit is not told of prior.neighbours: what the prior looks at is written in its file."""
+    run = TinyRun.at(tmp_path, prior={"neighbours": 0})
+    for stage in ("plan", "train", "fit"):
+        assert run.stage(stage) == 0
+    assert set(run.store.scan(range(8)).values()) == {"done"}
+
+
+def test_a_record_says_after_how_many_steps_its_field_was_left_as_it_was(run, finished):
+    assert {record.stats["steps"] for record in records(finished).values()} == {8}
+    early = run.changed(fit={"steps": 40, "stop_below": 0.9})
+    assert early.stage("fit") == 0
+    for record in records(early).values():
+        assert (record.state, record.stats["steps"]) == ("done", 16)
+        assert 0 < record.stats["loss_last"] < 10 * record.stats["loss_first"]
+    # Negative control: were no field ever to stop, all steps would be taken.
+    patient = run.changed(fit={"mode": "sds", "steps": 18, "stop_below": 0.9})
+    assert patient.stage("fit") == 0
+    assert {record.stats["steps"] for record in records(patient).values()} == {18}
+
+
 def test_a_job_that_is_not_there_is_named(run, capsys):
     assert run.stage("fit", 2) == 2
     assert "the plan has jobs 0 to 1" in capsys.readouterr().err
@@ -77,9 +111,10 @@ def test_a_job_that_is_not_there_is_named(run, capsys):
 
 def breaking(run, index, first_calls=None):
     """`load_prior` whose denoiser answers NaN on the slices of one block, always or for its first few calls."""
-    base = MeasuredBlocks(open_source(run.config.source), run.plan).block(index, 0).base
-    # Neighbours share slices; the first ZX slice belongs to this block alone, and a call that begins with it to its targets.
-    first = np.ascontiguousarray(base[:, 0]).tobytes()
+    block = MeasuredBlocks(open_source(run.config.source), run.plan).block(index, 0, 1, noisy=False)
+    # Neighbours share slices; the first ZX slice of its field belongs to this block alone, and a call that begins with it to
+    # its targets.
+    first = np.ascontiguousarray(block.base[:, block.inner[0]]).tobytes()
     n_hit = 0
 
     def load(path, device):

@@ -53,25 +53,27 @@ BIG = {
     "source": {"path": "phantom:tissue?shape=96,96,96", "simulate": {"factor": 8}},
     "blocks": {"write_vox": 96},
     "prior": {"channels": [32, 64, 96], "steps": 1, "batch": 1, "patch_vox": 32, "pool_bytes": 40_000},
-    "field": {"strides_vox": [2, 4, 8], "features": [4, 8, 8], "hidden": 16},
+    "field": {"strides_vox": None, "features": None, "hidden": 16},
     "fit": {"steps": 4, "batch_blocks": None},
     "output": {"chunk_vox": 32, "shard_vox": 96, "pyramid_min_vox": 64},
 }
 
 
-def test_a_block_of_default_kind_keeps_its_promise(tmp_path):
+@pytest.mark.parametrize("detail", [0.0, 1.0])
+def test_a_block_of_default_kind_keeps_its_promise(tmp_path, detail):
     """Network and field as they are by default, one block of 96^3: here the arrays weigh, not the interpreter."""
-    run = TinyRun.at(tmp_path, **BIG)
+    run = TinyRun.at(tmp_path, **{**BIG, "fit": {**BIG["fit"], "detail": detail}})
     for stage in ("plan", "train"):
         assert run.stage(stage) == 0
     assert peak_bytes(run, "fit") <= promised(run, "fit")
 
 
 @pytest.mark.slow
-def test_a_block_of_default_size_keeps_its_promise(tmp_path):
+@pytest.mark.parametrize("detail", [0.0, 1.0])
+def test_a_block_of_default_size_keeps_its_promise(tmp_path, detail):
     """160^3 voxels, as a block of 128^3 with context 16 on all sides sees them."""
     large = {"source": {"path": "phantom:tissue?shape=160,160,160", "simulate": {"factor": 8}}, "blocks": {"write_vox": 160}}
-    run = TinyRun.at(tmp_path, **{**BIG, **large})
+    run = TinyRun.at(tmp_path, **{**BIG, **large, "fit": {**BIG["fit"], "detail": detail}})
     for stage in ("plan", "train"):
         assert run.stage(stage) == 0
     assert peak_bytes(run, "fit") <= promised(run, "fit")
@@ -83,6 +85,7 @@ def test_a_block_of_default_size_keeps_its_promise(tmp_path):
         {"blocks": {"write_vox": 64}},
         {"fit": {"batch_blocks": 4}},
         {"fit": {"slice_share": 1.0}},
+        {"fit": {"detail": 1.0}, "field": {"strides_vox": None, "features": None}},
         {"field": {"features": [32, 32]}},
     ],
     ids=str,

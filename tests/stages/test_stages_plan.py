@@ -62,6 +62,28 @@ def test_the_table_of_blocks_is_the_grid(finished):
     assert table.groupby("job").size().tolist() == [4, 4]
 
 
+def test_the_plan_remembers_how_far_fields_reach(finished, tmp_path):
+    assert finished.plan.block_grid.margin == (8, 4, 4)
+    assert finished.plan.block_grid.context == (8, 8, 8)
+    narrower = TinyRun.at(tmp_path, blocks={"overlap_vox": 2})
+    assert narrower.stage("plan") == 0
+    assert narrower.plan.block_grid.margin == (8, 2, 2)
+    # Fields that reach less far are other fields, of the same volume; and they take less room.
+    assert narrower.plan.fingerprints["geometry"] != finished.plan.fingerprints["geometry"]
+    assert narrower.plan.fingerprints["volume"] == finished.plan.fingerprints["volume"]
+    assert narrower.plan.projected["fields_bytes"] < finished.plan.projected["fields_bytes"]
+
+
+def test_fields_with_texture_take_more_room(tmp_path):
+    """Where the spacing of the grids is left open it follows from fit.detail."""
+    bytes_of = {}
+    for detail in (0.0, 0.5):
+        run = TinyRun.at(tmp_path / str(detail), field={"strides_vox": None, "features": None}, fit={"detail": detail})
+        assert run.stage("plan") == 0
+        bytes_of[detail] = run.plan.projected["fields_bytes"]
+    assert bytes_of[0.5] > 1.5 * bytes_of[0.0]
+
+
 # --- a volume whose right part is black ---
 
 

@@ -8,6 +8,7 @@ from isofield.config import make_config, section_mark
 from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
+from isofield.source.paths import expand as expand_path, kernel_identity, kernel_path
 from isofield.source.probe import probe
 from isofield.stages import SECTIONS_READ
 from isofield.recovery import only_looks, withdraw_false_records
@@ -16,9 +17,13 @@ try:
     CFG = make_config(config)
     VOLUME = probe(CFG.source)
     LAYOUT = lay_out(CFG, VOLUME)
+    KERNEL = [kernel_path(CFG.kernel)] if CFG.kernel else []
+    INIT = [Path(expand_path(CFG.prior.init, "prior.init"))] if CFG.prior.init else []
 except InputError as error:
     raise WorkflowError(str(error))
 
+# What is measured, and through which profile: where its content changes, so does this.
+IDENTITY = VOLUME.identity | kernel_identity(CFG.kernel)
 RUN = RunPaths(Path(CFG.run.results) / CFG.run.name)
 if workflow.is_main_process:
     marks = {
@@ -26,7 +31,8 @@ if workflow.is_main_process:
         for stage, names in SECTIONS_READ.items()
     }
     running = not only_looks(sys.argv[1:])
-    for record in withdraw_false_records(RUN, marks, VOLUME.identity, running):
+    known = IDENTITY if all(path.exists() for path in KERNEL) else None
+    for record in withdraw_false_records(RUN, marks, known, running):
         logger.info(f"{record} is stale, or a file it vouches for is gone or damaged")
 
 

@@ -1,4 +1,6 @@
 rule plan:
+    input:
+        KERNEL,
     output:
         plan=RUN.plan,
         blocks=RUN.blocks,
@@ -12,6 +14,6 @@ rule plan:
         mem_mb=4000,
     params:
         config=sections("plan"),
-        volume=VOLUME.identity,
+        volume=IDENTITY,
     shell:
         "isofield plan {params.config:q} 2>&1 | tee {log:q}"

@@ -2,6 +2,7 @@ rule train:
     input:
         # What the prior depends on is in params; a new block grid alone does not retrain it.
         plan=ancient(rules.plan.output.plan),
+        init=INIT,
     output:
         prior=RUN.prior,
         facts=RUN.prior_facts,
@@ -19,6 +20,6 @@ rule train:
         gpu=1 if CFG.run.device.startswith("cuda") else 0,
     params:
         config=sections("train"),
-        volume=VOLUME.identity,
+        volume=IDENTITY,
     shell:
         "isofield train {params.config:q} 2>&1 | tee {log:q}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from isofield.field.fit import BlockData
+from isofield.field.block import BlockData
 from isofield.geometry import AxialMap, Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix, phase_features
-from isofield.measurement import MeasurementModel
+from isofield.measurement import MeasurementModel, neighbour_matrices
+
+NOISE_CELL = 32
 
 
 def sections_needed(axial: AxialMap, roi: Roi) -> range:
@@ -23,19 +27,46 @@ def interpolated(axial: AxialMap, roi: Roi, sections: range, grey: np.ndarray) -
 
 
 def block_data(
-    axial: AxialMap, model: MeasurementModel, read_roi: Roi, sections: range, units: np.ndarray, seed: int
+    axial: AxialMap,
+    model: MeasurementModel,
+    read: Roi,
+    field: Roi,
+    sections: range,
+    units: np.ndarray,
+    seed: int,
+    n_neighbours: int = 1,
+    noise_seed: int | None = None,
 ) -> BlockData:
-    """Data of one block. `units` (len(sections), Y, X): `sections_needed` over the block's lateral extent, in working units.
+    """Data of a block that sees `read` and has its field over `field`, equal to it along z.
 
-    Sections that the block sees only in part shape its interpolation but not its data term.
+    `units` (len(sections), Yr, Xr): `sections_needed` over the lateral extent of `read`, in working units.
+
+    Sections that the block sees only in part, or whose profile reaches beyond it, shape its interpolation but not its data
+    term. n_neighbours: those that the prior looks at. noise_seed: of the whole run, None for no noise.
     """
-    begin, end = read_roi.offset.z, read_roi.end.z
-    inside = axial.sections_inside(begin, end)
+    begin, end = read.offset.z, read.end.z
+    inside = model.whole_sections(axial, begin, end)
     measure = model.matrix(axial, inside, begin, end) if len(inside) else np.zeros((0, end - begin))
+    _, y, x = field.relative_to(read).slices
     return BlockData(
-        measured=units[inside.start - sections.start : inside.stop - sections.start],
+        base=interpolated(axial, read, sections, units),
+        inner=(y.start, x.start),
+        measured=units[inside.start - sections.start : inside.stop - sections.start, y, x],
         measure=measure,
-        base=interpolated(axial, read_roi, sections, units),
         phase=phase_features(axial, begin, end),
+        neighbours=tuple(neighbour_matrices(model, side, n_neighbours) for side in read.shape[1:]),  # type: ignore[arg-type]
+        noise=None if noise_seed is None else white_noise(noise_seed, read),
         seed=seed,
     )
+
+
+def white_noise(seed: int, roi: Roi) -> np.ndarray:
+    """Unit white noise over `roi`, a function of seed and position: blocks that overlap draw the same. float32."""
+    values = np.empty(roi.shape, np.float32)
+    spans = [range(b // NOISE_CELL, -(-e // NOISE_CELL)) for b, e in zip(roi.offset, roi.end, strict=True)]
+    for cell in itertools.product(*spans):
+        drawn = np.random.default_rng([seed, *cell]).standard_normal((NOISE_CELL,) * 3, np.float32)
+        own = Roi(tuple(c * NOISE_CELL for c in cell), (NOISE_CELL,) * 3)  # type: ignore[arg-type]
+        part = own.intersect(roi)
+        values[part.relative_to(roi).slices] = drawn[part.relative_to(own).slices]
+    return values

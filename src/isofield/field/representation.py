@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isofield.field.spec import FieldSpec
+from isofield.field.spec import FieldSpec, along_axes
 
 AXIAL, Y, X = 0, 1, 2
 
@@ -19,7 +19,10 @@ class GridFields(nn.Module):
     """N fields as feature grids of several spacings, decoded by one small MLP each, over the interpolated measurement.
 
     A field is continuous: features are interpolated trilinearly between nodes, so it can be evaluated anywhere. Node k lies
-    k * stride voxels from the block's edge, the last one at or beyond the far edge. Value = base + MLP(features).
+    k * stride voxels from the block's edge, the last one at or beyond the far edge; at stride 1 nodes are voxel centres.
+    Value = base + first + MLP(others), first being the first feature of the first grid: what can be said linearly is, the
+    MLP adds what cannot. The base has the sections' noise in every voxel of a section: to take it away again, the first grid
+    needs a node for each along y and x.
     """
 
     over_interpolation = True
@@ -28,11 +31,11 @@ class GridFields(nn.Module):
         """shape (Z, Y, X) of the blocks in voxels; one seed per field."""
         super().__init__()
         self.shape = tuple(shape)
-        self.strides = spec.strides_vox
-        n_features = sum(spec.features)
+        self.strides = [along_axes(stride) for stride in spec.strides_vox]
+        n_features = sum(spec.features) - 1
         self.grids = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(seeds), c, *(_n_nodes(side, s) for side in shape)))
-            for c, s in zip(spec.features, spec.strides_vox, strict=True)
+            nn.Parameter(torch.zeros(len(seeds), c, *map(_n_nodes, shape, stride)))
+            for c, stride in zip(spec.features, self.strides, strict=True)
         )
         self.mlp = BatchedMlp([n_features] + [spec.hidden] * spec.n_hidden_layers + [1], seeds)
 
@@ -41,18 +44,33 @@ class GridFields(nn.Module):
         features = []
         other = X if axis == Y else Y
         for grid, stride in zip(self.grids, self.strides, strict=True):
-            lower, fraction = _node_weights(index.to(grid.dtype), stride)
-            low = grid.index_select(2 + axis, lower)
-            high = grid.index_select(2 + axis, lower + 1)
-            weight = fraction.view([-1 if d == 2 + axis else 1 for d in range(5)])
-            mixed = torch.lerp(low, high, weight)
+            lower, fraction = _node_weights(index.to(grid.dtype), stride[axis])
+            mixed = grid.index_select(2 + axis, lower)
+            if stride[axis] > 1:
+                weight = fraction.view([-1 if d == 2 + axis else 1 for d in range(5)])
+                mixed = torch.lerp(mixed, grid.index_select(2 + axis, lower + 1), weight)
             mixed = mixed.movedim(2 + axis, 1)
             n, k, c = mixed.shape[:3]
-            planes = _upsample2d(mixed.reshape(n * k, c, *mixed.shape[3:]), stride, self.shape[AXIAL], self.shape[other])
-            features.append(planes.reshape(n, k, c, self.shape[AXIAL], self.shape[other]))
+            size = self.shape[AXIAL], self.shape[other]
+            planes = _upsample2d(mixed.reshape(n * k, c, *mixed.shape[3:]), (stride[AXIAL], stride[other]), size)
+            features.append(planes.reshape(n, k, c, *size))
         stacked = torch.cat(features, dim=2).movedim(2, -1)
         n, k, z, w, c = stacked.shape
-        return self.mlp(stacked.reshape(n, k * z * w, c)).reshape(n, k, z, w)
+        return stacked[..., 0] + self.mlp(stacked[..., 1:].reshape(n, k * z * w, c - 1)).reshape(n, k, z, w)
+
+    @torch.no_grad()
+    def start_at(self, residual: Tensor) -> None:
+        """Set the first feature so that the fields come closest to `residual` (N, Z, Y, X) over the base, in least squares.
+
+        Trilinear interpolation is separable, so the solution is the pseudo-inverse of each axis' interpolation in turn.
+        """
+        matrices = map(_interpolation, self.shape, self.strides[0])
+        inverses = [torch.linalg.pinv(matrix).to(residual) for matrix in matrices]
+        # One field at a time: batched products round differently from single ones.
+        for n, nodes in enumerate(residual):
+            for axis, inverse in enumerate(inverses):
+                nodes = torch.tensordot(nodes, inverse, dims=([axis], [1])).movedim(-1, axis)
+            self.grids[0][n, 0] = nodes
 
 
 class CoordinateFields(nn.Module):
@@ -105,7 +123,7 @@ class BatchedMlp(nn.Module):
 
     def _bound(self, layer: int, n_in: int) -> float:
         if self.sine_frequency is None:
-            return math.sqrt(3 / n_in)
+            return math.sqrt(3 / max(1, n_in))
         return 1 / n_in if layer == 0 else math.sqrt(6 / n_in) / self.sine_frequency
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +146,8 @@ Fields = GridFields | CoordinateFields
 
 
 def make_fields(spec: FieldSpec, shape: Sequence[int], seeds: Sequence[int]) -> Fields:
-    """Fresh fields of the configured kind, one per seed."""
+    """Fresh fields of the configured kind, one per seed; what the spec leaves open is as for posterior means."""
+    spec = spec.for_detail(0.0)
     return GridFields(spec, shape, seeds) if spec.kind == "grid" else CoordinateFields(spec, shape, seeds)
 
 
@@ -143,18 +162,32 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _n_nodes(side: int, stride: int) -> int:
-    return -(-side // stride) + 1
+    return side if stride == 1 else -(-side // stride) + 1
 
 
 def _node_weights(position: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Lower node and weight of the upper one, for the centres of voxels `position`."""
-    at = (position + 0.5) / stride
+    at = position if stride == 1 else (position + 0.5) / stride
     lower = at.floor()
     return lower.long(), at - lower
 
 
-def _upsample2d(planes: Tensor, stride: int, height: int, width: int) -> Tensor:
-    """Bilinear interpolation of node planes at voxel centres, (height, width) of them. Strides are even."""
-    full = F.interpolate(planes, scale_factor=stride, mode="bilinear", align_corners=False)
-    start = stride // 2
-    return full[..., start : start + height, start : start + width]
+def _interpolation(side: int, stride: int) -> Tensor:
+    """Matrix (side, nodes) that interpolates nodes linearly at voxel centres, float64."""
+    lower, fraction = _node_weights(torch.arange(side, dtype=torch.float64), stride)
+    if stride == 1:
+        return torch.eye(side, dtype=torch.float64)
+    matrix = torch.zeros(side, _n_nodes(side, stride), dtype=torch.float64)
+    rows = torch.arange(side)
+    matrix[rows, lower] = 1 - fraction
+    matrix[rows, lower + 1] = fraction
+    return matrix
+
+
+def _upsample2d(planes: Tensor, strides: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Bilinear interpolation of node planes at voxel centres, `size` (height, width) of them. Strides are 1 or even."""
+    if strides == (1, 1):
+        return planes
+    full = F.interpolate(planes, scale_factor=tuple(map(float, strides)), mode="bilinear", align_corners=False)
+    (top, left), (height, width) = (stride // 2 for stride in strides), size
+    return full[..., top : top + height, left : left + width]

@@ -8,6 +8,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 
 from isofield.spec import Spec
 
+Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
+
+
+def along_axes(stride: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    """Spacing of nodes along z, y and x."""
+    return (stride,) * 3 if isinstance(stride, int) else stride
+
 
 class FieldSpec(Spec):
     """The implicit neural representation of one block."""
@@ -17,10 +24,15 @@ class FieldSpec(Spec):
         description="grid: multi-resolution feature grid and small MLP over the interpolated measurement; "
         "siren: sine-activated coordinate MLP; fourier: coordinate MLP on random Fourier features",
     )
-    strides_vox: tuple[PositiveInt, ...] = Field(
-        (2, 4, 8), min_length=1, description="grid: spacing of the feature grids in output voxels, finest first"
+    strides_vox: tuple[Stride, ...] | None = Field(
+        None,
+        min_length=1,
+        description="grid: spacing of the feature grids in output voxels, finest first, z, y, x or one number for all, each 1 or "
+        "even; null: [2, 1, 1] and 4, or 1 and 4 where fit.detail asks for texture along z",
     )
-    features: tuple[PositiveInt, ...] = Field((4, 8, 8), min_length=1, description="grid: features per grid node, per level")
+    features: tuple[PositiveInt, ...] | None = Field(
+        None, min_length=1, description="grid: features per grid node, per level; null: 1 for the first level, 4 for the others"
+    )
     hidden: PositiveInt = Field(16, description="width of the MLP: 16 suits grid, 128 or more suits siren and fourier")
     n_hidden_layers: PositiveInt = Field(1, description="hidden layers of the MLP: 1 suits grid, 3 or more the others")
     frequency: PositiveFloat = Field(
@@ -31,19 +43,28 @@ class FieldSpec(Spec):
 
     @field_validator("strides_vox")
     @classmethod
-    def _even(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        odd = [stride for stride in value if stride % 2]
+    def _even(cls, value: tuple[Stride, ...] | None) -> tuple[Stride, ...] | None:
+        odd = [level for level in value or () if any(side % 2 and side > 1 for side in along_axes(level))]
         if odd:
-            raise ValueError(f"strides {odd} are odd; nodes lie on voxel edges, so give even numbers")
+            raise ValueError(f"strides {odd} are odd; nodes lie on voxel edges, so give 1 or even numbers")
         return value
 
     @model_validator(mode="after")
     def _levels(self) -> FieldSpec:
-        if len(self.strides_vox) != len(self.features):
+        given = self.strides_vox, self.features
+        if self.features and not self.strides_vox:
+            raise ValueError("features are given without strides_vox; give both, one number per level each")
+        if all(given) and len(self.strides_vox) != len(self.features):  # type: ignore[arg-type]
             raise ValueError(
-                f"strides_vox has {len(self.strides_vox)} levels, features has {len(self.features)}; give one number each"
+                f"strides_vox has {len(self.strides_vox)} levels, features has {len(self.features)}; give one number each"  # type: ignore[arg-type]
             )
         return self
+
+    def for_detail(self, detail: float) -> FieldSpec:
+        """This spec with everything that is left open decided for `fit.detail`."""
+        strides = self.strides_vox or ((1, 4) if detail else ((2, 1, 1), 4))
+        features = self.features or (1, *(4,) * (len(strides) - 1))
+        return self.model_copy(update={"strides_vox": strides, "features": features})
 
 
 class FitSpec(Spec):
@@ -51,20 +72,41 @@ class FitSpec(Spec):
 
     mode: Literal["distill", "sds"] = Field(
         "distill",
-        description="distill: targets from the measurement-conditioned denoiser, refreshed per sigma; "
+        description="distill: targets from the measurement-conditioned denoiser; "
         "sds: score distillation from the unconditional prior with fresh noise every step (the paper's way)",
     )
-    sigmas: tuple[PositiveFloat, ...] = Field(
-        (80.0,), min_length=1, description="distill: noise levels in order; from prior.sigma_max on: the posterior mean"
+    detail: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="distill: 0 is the most faithful answer (posterior mean: smooth where the sections do not say), "
+        "1 a likely one with texture (a draw from the posterior): sharper, less exact, several times as long in the making; "
+        "between them a mixture of both",
     )
     sds_sigma_range: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.05, 0.6), description="sds: noise levels are drawn log-uniformly from this range"
     )
-    steps: PositiveInt = Field(120, description="optimisation steps (per sigma in distill mode); each renders a subset of slices")
+    steps: PositiveInt | None = Field(
+        None,
+        description="optimisation steps, each of which renders a subset of slices; "
+        "null: 24 in mode distill, 300 in mode sds or without prior",
+    )
+    stop_below: float = Field(
+        0.01, ge=0, lt=1, description="distill: a field is left as it is once its loss falls by less than this share in 8 steps"
+    )
     slice_share: float = Field(0.125, gt=0, le=1, description="share of a block's ZX or ZY slices rendered per step")
-    learning_rate: PositiveFloat = Field(2e-2, description="peak step size (Adam); cosine decay to a twentieth")
+    learning_rate: PositiveFloat | None = Field(
+        None,
+        description="peak step size (Adam), with cosine decay to a twentieth; "
+        "null: 0.002 in mode distill, 0.01 in mode sds or without prior",
+    )
     data_weight: NonNegativeFloat = Field(
         1.0, description="weight of the data term, relative to the prior term at prior_weight 1"
+    )
+    noise_tolerance: NonNegativeFloat = Field(
+        0.5,
+        description="differences from the sections up to so many standard deviations of their noise cost the data term nothing; "
+        "0: sections are reproduced noise and all",
     )
     prior_weight: NonNegativeFloat = Field(1.0, description="weight of the prior term; 0 leaves the data term alone")
     batch_blocks: PositiveInt | None = Field(
@@ -74,6 +116,20 @@ class FitSpec(Spec):
         None, description="blocks per fit job; null: chosen by plan from block size and count"
     )
     max_attempts: PositiveInt = Field(2, description="attempts per block; each retry has a quarter of the step size")
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are targets to start at: then all that is left to do is little."""
+        return self.mode == "distill" and self.prior_weight > 0
+
+    @property
+    def n_steps(self) -> int:
+        return self.steps or (24 if self.has_targets else 300)
+
+    @property
+    def rate(self) -> float:
+        """Peak step size."""
+        return self.learning_rate or (0.002 if self.has_targets else 0.01)
 
     @field_validator("sds_sigma_range")
     @classmethod

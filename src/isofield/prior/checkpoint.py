@@ -14,7 +14,7 @@ from torch import Tensor
 from isofield.errors import InputError
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.spec import PriorSpec
-from isofield.prior.training import TrainingState
+from isofield.prior.training import TrainingState, make_optimiser
 
 PRIOR_FORMAT = "isofield-prior-1"
 
@@ -23,7 +23,7 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
     """The averaged weights with everything needed to use them, as safetensors bytes: the same bytes for the same training."""
     about = {
         "format": PRIOR_FORMAT,
-        "spec": spec.model_dump(mode="json", exclude={"checkpoint_every_s"}),
+        "spec": spec.model_dump(mode="json", exclude={"checkpoint_every_s", "init"}),
         "sigma_data": denoiser.sigma_data,
         "sigma_residual": denoiser.sigma_residual,
         **facts,
@@ -41,6 +41,30 @@ def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, An
     denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"])
     denoiser.load_state_dict(tensors)
     return denoiser.to(device).eval().requires_grad_(False), about
+
+
+SIZED_BY = ("channels", "n_residual_blocks", "neighbours")
+"""What the tensors of a network depend on."""
+
+
+def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, Any]:
+    """Give a fresh training the weights of the prior in `path`; returns the facts stored with it.
+
+    Raises InputError if it is no prior or its network is of another size.
+    """
+    other, about = load_prior(path, torch.device("cpu"))
+    theirs = PriorSpec.model_validate(about["spec"])
+    for key in SIZED_BY:
+        if getattr(theirs, key) != getattr(spec, key):
+            raise InputError(
+                "prior.init",
+                str(path),
+                f"was trained with prior.{key} {getattr(theirs, key)}, this run has {getattr(spec, key)}",
+                f"Set prior.{key} to {getattr(theirs, key)}, or leave prior.init null",
+            )
+    for network in (state.denoiser, state.average):
+        network.load_state_dict(other.state_dict())
+    return about
 
 
 def pack_training(state: TrainingState, fingerprint: str) -> bytes:
@@ -74,11 +98,15 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
     average = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
     denoiser.load_state_dict(_under(tensors, "weights/"))
     average.load_state_dict(_under(tensors, "average/"))
-    optimiser = torch.optim.Adam(denoiser.parameters(), lr=0.0, betas=(0.9, 0.99))
+    optimiser = make_optimiser(denoiser)
     for name, parameter in denoiser.named_parameters():
         moments = {k: tensors.get(f"moment/{k}/{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
         if all(value is not None for value in moments.values()):
-            optimiser.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
+            # The fused optimiser goes through memory: moments must lie there as their parameter does.
+            optimiser.state[parameter] = {
+                key: value.to(device) if key == "step" else torch.empty_like(parameter).copy_(value)
+                for key, value in moments.items()
+            }
     losses = [(int(step), total, mean) for step, total, mean in about["losses"]]
     return TrainingState(denoiser, average, optimiser, about["step"], losses)
 

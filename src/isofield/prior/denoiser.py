@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from isofield.prior.network import UNet2d
+from isofield.prior.precision import mixed_precision
 from isofield.prior.spec import PriorSpec
 
-N_CONDITION = 3
-"""Condition channels: the interpolated measurement, and cosine and sine of the position within the section."""
+
+def n_condition(spec: PriorSpec) -> int:
+    """Condition channels: the interpolated measurement, that of the neighbours, cosine and sine of the place in the section."""
+    return 3 + 2 * spec.neighbours
 
 
 class Denoiser(nn.Module):
@@ -24,17 +27,21 @@ class Denoiser(nn.Module):
     def __init__(self, spec: PriorSpec, sigma_data: float, sigma_residual: float) -> None:
         super().__init__()
         self.sigma_data, self.sigma_residual, self.sigma_max = sigma_data, sigma_residual, spec.sigma_max
-        self.network = UNet2d(2 + N_CONDITION, spec.channels, spec.n_residual_blocks)
+        self.precision = spec.precision
+        self.n_condition = n_condition(spec)
+        network = UNet2d(2 + self.n_condition, spec.channels, spec.n_residual_blocks)
+        self.network = network.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor | None, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
         """Denoised slices (B, 1, Z, X).
 
-        x (B, 1, Z, X), or None where every sigma >= sigma_max; sigma (B,); condition (B, 3, Z, X) or None. Axis 2 is axial.
+        x (B, 1, Z, X), or None where every sigma >= sigma_max; sigma (B,); condition (B, n_condition, Z, X) or None. Axis 2
+        is axial.
         """
         if condition is None:
             if x is None:
                 raise ValueError("the unconditional denoiser needs a noisy slice")
-            zeros = x.new_zeros(x.shape[0], N_CONDITION, *x.shape[2:])
+            zeros = x.new_zeros(x.shape[0], self.n_condition, *x.shape[2:])
             return self.precondition(x, torch.zeros_like(x), sigma, zeros, x.new_zeros(x.shape[0]))
         base = condition[:, :1]
         return self.precondition(base if x is None else x, base, sigma, condition, sigma.new_ones(sigma.shape[0]))
@@ -43,7 +50,9 @@ class Denoiser(nn.Module):
         """D for a batch of both modes: `flag` (B,) is 1 where a slice is conditional, and base and condition are then set."""
         c_skip, c_out, scaled, c_noise = self.coefficients(x - base, sigma, flag)
         inputs = torch.cat([scaled, flag[:, None, None, None].expand_as(scaled), condition], dim=1)
-        return base + c_skip * (x - base) + c_out * self.network(inputs, c_noise)
+        with mixed_precision(x.device, self.precision):
+            correction = self.network(inputs.contiguous(memory_format=torch.channels_last), c_noise)
+        return base + c_skip * (x - base) + c_out * correction.float()
 
     def coefficients(self, residual: Tensor, sigma: Tensor, flag: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_skip, c_out (B, 1, 1, 1), the scaled input (as residual) and c_noise (B,)."""

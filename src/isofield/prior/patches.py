@@ -13,11 +13,17 @@ from isofield.measurement import MeasurementModel
 MARGIN_SECTIONS = 3
 """Sections degraded beyond each end of a patch, so that its condition has no ends of its own."""
 MAX_PHASES = 64
+END_SHARE = 0.05
+"""Share of patches that are drawn without regard to whether their section has all its neighbours."""
 
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Patches and conditions in working units, float32, axis 2 degraded: clean (B, 1, P, P), condition (B, 3, P, P)."""
+    """Patches and conditions in working units, float32, axis 2 degraded: clean (B, 1, P, P), condition (B, C, P, P).
+
+    Condition channels: the interpolated measurement of the patch, of its neighbours (nearest pair first), and cosine and sine
+    of the place within the section.
+    """
 
     clean: np.ndarray
     condition: np.ndarray
@@ -39,59 +45,92 @@ class LateralDegradation:
         n_phases = min(axial.ratio.numerator, MAX_PHASES)
         origin = axial.ratio.numerator * 10
         starts = [origin + (i * axial.ratio.numerator) // n_phases for i in range(n_phases)]
-        self.matrices = np.stack([self._matrix(model, axial, start) for start in starts]).astype(np.float32)
+        matrices, averaged_out = zip(*(self._matrices(model, axial, start) for start in starts), strict=True)
+        self.matrices = np.stack(matrices).astype(np.float32)
+        self.n_sections = max(matrix.shape[1] for matrix in averaged_out)
+        wide = [np.pad(matrix, ((0, 0), (0, self.n_sections - matrix.shape[1]))) for matrix in averaged_out]
+        self.averaged_out = np.stack(wide).astype(np.float32)
         phases = [phase_features(axial, s + self.margin, s + self.margin + patch) for s in starts]
         self.phases = np.stack(phases)
 
-    def _matrix(self, model: MeasurementModel, axial: AxialMap, start: int) -> np.ndarray:
+    def _matrices(self, model: MeasurementModel, axial: AxialMap, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """From a crop to its condition (patch, length); from unit noise per section to what the condition lacks of it."""
         sections = axial.sections_inside(start, start + self.length)
         measure = model.matrix(axial, sections, start, start + self.length)
         inner = start + self.margin
-        return interpolation_matrix(axial, sections, inner, inner + self.patch, "cubic") @ measure
+        interpolate = interpolation_matrix(axial, sections, inner, inner + self.patch, "cubic")
+        return interpolate @ measure, interpolate * np.sqrt(1 - np.square(measure).sum(axis=1))
 
     @property
     def n_phases(self) -> int:
         return len(self.matrices)
 
-    def condition(self, crops: np.ndarray, phase: np.ndarray) -> PatchBatch:
-        """crops (B, length, patch) and phase indices (B,) -> patches with their conditions."""
-        base = self.matrices[phase] @ crops
+    def condition(self, crops: np.ndarray, phase: np.ndarray, noise: np.ndarray | None = None) -> PatchBatch:
+        """crops (B, 1 + neighbours, length, patch), the patch first, and phase indices (B,) -> patches with their conditions.
+
+        noise (B, 1 + neighbours, n_sections, patch): noise of measured sections. Degrading a crop averages its own noise out; of
+        `noise` so much is added that the condition has what a measured section has.
+        """
+        base = self.matrices[phase][:, None] @ crops
+        if noise is not None:
+            base = base + self.averaged_out[phase][:, None] @ noise
         waves = np.broadcast_to(self.phases[phase][..., None], (len(crops), 2, self.patch, self.patch))
-        clean = crops[:, self.margin : self.margin + self.patch]
-        return PatchBatch(clean[:, None].copy(), np.concatenate([base[:, None], waves], axis=1).astype(np.float32))
+        clean = crops[:, :1, self.margin : self.margin + self.patch]
+        return PatchBatch(clean.copy(), np.concatenate([base, waves], axis=1).astype(np.float32))
 
 
 class PatchSampler:
-    """Draws batches from a pool of XY crops; batch k depends on (seed, k) only, so training can resume anywhere."""
+    """Draws batches from a pool of section stacks; batch k depends on (seed, k) only, so training can resume anywhere.
 
-    def __init__(self, pool: list[np.ndarray], degradation: LateralDegradation, seed: int) -> None:
-        """pool: 2-D float32 arrays in working units, each at least (length, patch) in one of its two orientations.
+    A patch comes with its `n_neighbours` sections on both sides, in either order. Where the stack has none the patch itself
+    stands in for them, as it does where the volume ends.
+    """
 
-        Raises ValueError when no crop is large enough.
+    def __init__(
+        self, pool: list[np.ndarray], degradation: LateralDegradation, seed: int, n_neighbours: int = 0, noise: float = 0.0
+    ) -> None:
+        """pool: float32 stacks (sections, Y, X) in working units, each at least (length, patch) in one of two orientations.
+
+        noise: standard deviation of the white noise of a section that conditions are to show, in working units.
+        Raises ValueError when no stack is large enough.
         """
         need = (degradation.length, degradation.patch)
-        self.pool = [c for c in pool if max(c.shape) >= need[0] and min(c.shape) >= need[1]]
+        self.pool = [c for c in pool if max(c.shape[1:]) >= need[0] and min(c.shape[1:]) >= need[1]]
         if not self.pool:
             raise ValueError(f"no XY crop is at least {need[0]} x {need[1]} voxels")
-        area = np.array([c.size for c in self.pool], float)
-        self.probability = area / area.sum()
-        self.degradation, self.seed = degradation, seed
+        volume = np.array([c.size for c in self.pool], float)
+        self.probability = volume / volume.sum()
+        self.degradation, self.seed, self.n_neighbours, self.noise = degradation, seed, n_neighbours, noise
 
     def batch(self, step: int, n: int) -> PatchBatch:
-        """Batch of step `step`: random place, flips, 90-degree turns and section phase for each of its n patches."""
+        """Batch of step `step`: random section, place, flips, 90-degree turns and section phase for each of its n patches."""
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.pool), n, p=self.probability)
         crops = np.stack([self._crop(self.pool[i], rng) for i in chosen])
-        return self.degradation.condition(crops, rng.integers(self.degradation.n_phases, size=n))
+        phase = rng.integers(self.degradation.n_phases, size=n)
+        if not self.noise:
+            return self.degradation.condition(crops, phase)
+        shape = (n, crops.shape[1], self.degradation.n_sections, self.degradation.patch)
+        return self.degradation.condition(crops, phase, np.float32(self.noise) * rng.standard_normal(shape, np.float32))
 
-    def _crop(self, plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _crop(self, stack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         length, patch = self.degradation.length, self.degradation.patch
+        stack = stack[self._sections(len(stack), rng)]
         turn = bool(rng.integers(2))
-        if plane.shape[int(turn)] < length or plane.shape[1 - int(turn)] < patch:
+        if stack.shape[1 + turn] < length or stack.shape[2 - turn] < patch:
             turn = not turn
-        plane = plane.T if turn else plane
-        top = rng.integers(plane.shape[0] - length + 1)
-        left = rng.integers(plane.shape[1] - patch + 1)
-        crop = plane[top : top + length, left : left + patch]
+        stack = stack.transpose(0, 2, 1) if turn else stack
+        top = rng.integers(stack.shape[1] - length + 1)
+        left = rng.integers(stack.shape[2] - patch + 1)
+        crop = stack[:, top : top + length, left : left + patch]
         flips = rng.integers(2, size=2)
-        return crop[:: 1 - 2 * flips[0], :: 1 - 2 * flips[1]]
+        return crop[:, :: 1 - 2 * flips[0], :: 1 - 2 * flips[1]]
+
+    def _sections(self, n: int, rng: np.random.Generator) -> list[int]:
+        """A section and its neighbours, nearest pair first: mostly one that has them all, now and then one at an end."""
+        reach = self.n_neighbours
+        interior = rng.random() > END_SHARE and n > 2 * reach
+        own = int(rng.integers(reach, n - reach) if interior else rng.integers(n))
+        side = 1 - 2 * int(rng.integers(2))
+        beside = [own + sign * side * (k + 1) for k in range(reach) for sign in (-1, 1)]
+        return [own, *(min(max(i, 0), n - 1) for i in beside)]

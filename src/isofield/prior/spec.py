@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from isofield.spec import Spec
+
+Precision = Literal["auto", "float32"]
 
 
 class PriorSpec(Spec):
@@ -17,26 +21,51 @@ class PriorSpec(Spec):
         description="channels of the network per resolution level, finest first",
     )
     n_residual_blocks: PositiveInt = Field(1, description="residual blocks per level, down and up each")
-    steps: PositiveInt = Field(4000, description="training steps")
-    batch: PositiveInt = Field(16, description="patches per training step")
-    patch_vox: int = Field(64, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
+    neighbours: int = Field(
+        1,
+        ge=0,
+        le=4,
+        description="neighbouring sections on each side that the network sees beside the one it works on; they cost little and "
+        "give it a view in depth",
+    )
+    noise_match: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="share of the sections' own noise that training conditions are given back: degrading averages noise out, "
+        "measured sections have it, and a prior that never saw it takes it for structure and draws it out along z",
+    )
+    init: str | None = Field(
+        None,
+        min_length=1,
+        description="prior.safetensors of another volume of the same kind to start from instead of random weights; its network "
+        "must be of the same size. Fewer steps will do then. $VAR and ${VAR:-default} are expanded; null: start from scratch",
+    )
+    steps: PositiveInt = Field(8000, description="training steps")
+    batch: PositiveInt = Field(8, description="patches per training step")
+    patch_vox: int = Field(96, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
     learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate (Adam); cosine decay to zero")
     warmup_steps: PositiveInt = Field(100, description="steps over which the learning rate rises from zero")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="decay per step of the averaged weights that are kept")
     posterior_mean_share: float = Field(
-        0.625,
+        0.75,
         ge=0,
         le=1,
         description="share of a batch that trains the conditional mode at infinite sigma (posterior mean)",
     )
     unconditional_share: float = Field(
-        0.1875, ge=0, le=1, description="share of a batch that trains the unconditional mode; the rest is conditional"
+        0.125, ge=0, le=1, description="share of a batch that trains the unconditional mode; the rest is conditional"
     )
     sigma_log_mean: float = Field(-1.2, description="mean of ln sigma of the training noise")
     sigma_log_std: PositiveFloat = Field(1.2, description="standard deviation of ln sigma of the training noise")
     sigma_max: PositiveFloat = Field(80.0, description="from this sigma on the noisy input is treated as carrying nothing")
     pool_bytes: PositiveInt = Field(
         512 * 2**20, description="bytes of XY crops held in memory to draw patches from, spread over the whole volume"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="auto: the network computes in bfloat16 where the device does so natively (NVIDIA from Ampere on, CPUs with "
+        "AVX512-BF16 or AMX), which is two to four times faster, else in float32; float32: always float32",
     )
     checkpoint_every_s: PositiveFloat = Field(30.0, description="seconds between training checkpoints")
 

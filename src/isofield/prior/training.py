@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.patches import PatchBatch, PatchSampler
@@ -40,7 +41,12 @@ def initial_state(spec: PriorSpec, sampler: PatchSampler, seed: int, device: tor
     denoiser = Denoiser(spec, max(sigma_data, 1e-3), max(math.sqrt(residual), 1e-3)).to(device)
     average = Denoiser(spec, denoiser.sigma_data, denoiser.sigma_residual).to(device)
     average.load_state_dict(denoiser.state_dict())
-    return TrainingState(denoiser, average, torch.optim.Adam(denoiser.parameters(), lr=0.0, betas=(0.9, 0.99)))
+    return TrainingState(denoiser, average, make_optimiser(denoiser))
+
+
+def make_optimiser(denoiser: Denoiser) -> torch.optim.Adam:
+    """Adam in one pass over all parameters: many small ones cost more in calls than in arithmetic."""
+    return torch.optim.Adam(denoiser.parameters(), lr=0.0, betas=(0.9, 0.99), fused=True)
 
 
 def learning_rate(spec: PriorSpec, step: int) -> float:
@@ -109,8 +115,8 @@ def denoising_loss(
 
 @torch.no_grad()
 def update_average(average: Denoiser, denoiser: Denoiser, decay: float) -> None:
-    for kept, current in zip(average.parameters(), denoiser.parameters(), strict=True):
-        kept.lerp_(current, 1 - decay)
+    """Move `average` by 1 - decay of the way to `denoiser`."""
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(denoiser.parameters()), None)
 
 
 def _mix(seed: int, step: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isofield.source.czyx import OneChannel, as_dask
+from isofield.source.kernel_file import read_kernel
 from isofield.source.probe import find, measured_info, stored_info
 from isofield.source.simulate import simulate
 from isofield.source.spec import SourceSpec
@@ -21,4 +22,6 @@ def open_source(spec: SourceSpec) -> Volume:
     data = as_dask(view, info.identity)
     if spec.simulate is None:
         return Volume(measured, data, stored=view)
-    return Volume(measured, *simulate(data, spec.simulate))
+    kernel, plane_nm = spec.simulate.kernel, float(info.voxel_size_nm[2])
+    profile = read_kernel(kernel, plane_nm).scaled(1 / plane_nm) if kernel else None
+    return Volume(measured, *simulate(data, spec.simulate, profile))

@@ -1,4 +1,4 @@
-"""From the text of `source.path` to the reader that understands what lies there."""
+"""From the text of a path in the configuration to what lies there, and to the reader that understands it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from pathlib import Path
 from types import ModuleType
 
 from isofield.errors import InputError
+from isofield.records import sha256_file
+from isofield.source.spec import KernelFile
 
+MAX_KERNEL_BYTES = 2**28
+"""Size beyond which a file is neither a profile nor the stack of one spot."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _KNOWN = "Known are OME-TIFF, TIFF, a folder of TIFF slices, HDF5, Zarr, OME-Zarr and phantom:tissue"
 
 
-def expand(text: str) -> str:
-    """`text` with $NAME, ${NAME}, ${NAME:-default} and a leading ~ replaced from the environment.
+def expand(text: str, key: str = "source.path") -> str:
+    """`text`, the value of `key`, with $NAME, ${NAME}, ${NAME:-default} and a leading ~ replaced from the environment.
 
     Raises InputError for a variable that is unset or empty and has no default.
     """
@@ -29,14 +33,26 @@ def expand(text: str) -> str:
             return value
         if default is None:
             raise InputError(
-                "source.path",
+                key,
                 text,
                 f"the variable {name} is not set",
                 f"Set it, or write ${{{name}:-default}}",
             )
-        return expand(default)
+        return expand(default, key)
 
     return os.path.expanduser(_VARIABLE.sub(value_of, text))
+
+
+def kernel_path(choice: KernelFile) -> Path:
+    """Where the file lies; relative paths start at the working directory. Raises InputError for a variable that is not set."""
+    return Path(expand(choice.file, f"{choice.section}.kernel_file"))
+
+
+def kernel_identity(choice: KernelFile | None) -> dict[str, str]:
+    """{"kernel": SHA-256 of the file}: tells its content from any other. Empty without a choice or a file that could be one."""
+    path = kernel_path(choice) if choice else None
+    likely = path and path.is_file() and path.stat().st_size <= MAX_KERNEL_BYTES
+    return {"kernel": sha256_file(path)} if likely else {}  # type: ignore[arg-type]
 
 
 def reader_for(uri: str) -> tuple[ModuleType, Path]:

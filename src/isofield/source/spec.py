@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, field_validator
 
@@ -12,15 +12,35 @@ Triple = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 Interval = tuple[float, float]
 
 
+class KernelFile(NamedTuple):
+    """A file that holds an axial profile, as the configuration names it.
+
+    section: the part of the configuration with the keys kernel_file and kernel_voxel_nm (z, y, x; None: from metadata).
+    """
+
+    section: str
+    file: str
+    voxel_nm: Triple | None = None
+
+
 class SimulateSpec(Spec):
     """Turn an isotropic volume into an anisotropic one and keep it as truth for the metrics."""
 
     factor: float = Field(ge=1.05, le=20, description="ratio of simulated section thickness to plane spacing; need not be whole")
-    operator: Literal["section", "skip", "gaussian"] = Field(
+    operator: Literal["section", "skip", "gaussian", "kernel"] = Field(
         "section",
         description="section: average of the planes a section spans; skip: one plane kept; "
-        "gaussian: Gaussian profile whose FWHM is the section thickness",
+        "gaussian: Gaussian profile whose FWHM is the section thickness; kernel: the profile in kernel_file",
     )
+    kernel_file: str | None = Field(
+        None, min_length=1, description="file with the axial profile of operator kernel; see measurement.kernel_file"
+    )
+    kernel_voxel_nm: Triple | None = Field(None, description="as measurement.kernel_voxel_nm")
+
+    @property
+    def kernel(self) -> KernelFile | None:
+        """The file of the profile that is simulated with."""
+        return KernelFile("source.simulate", self.kernel_file, self.kernel_voxel_nm) if self.kernel_file else None
 
 
 class SourceSpec(Spec):

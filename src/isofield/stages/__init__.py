@@ -7,7 +7,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "plan": (
         *(*_WHERE, "run.seed", "run.memory_gb"),
         *("source", "measurement", "intensity", "blocks", "output", "field"),
-        *("fit.blocks_per_job", "fit.batch_blocks", "fit.slice_share"),
+        *("fit.blocks_per_job", "fit.batch_blocks", "fit.slice_share", "fit.detail"),
     ),
     "train": (*_COMPUTE, "source", "measurement", "intensity", "prior"),
     "canvas": (*_WHERE, "output"),

@@ -89,7 +89,7 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
 
 
 class BlockRenderer:
-    """Renders fields over their read_rois, keeping the last few for the next shard. Skipped blocks are interpolated."""
+    """Renders fields over their field_rois, keeping the last few for the next shard. Skipped blocks are interpolated."""
 
     def __init__(self, store: RecordStore, measured: MeasuredBlocks, device: torch.device) -> None:
         self.store, self.measured, self.device = store, measured, device
@@ -104,7 +104,7 @@ class BlockRenderer:
         return f"{record.state}:{record.field_sha256}"
 
     def render(self, index: int) -> np.ndarray:
-        """float32 (Z, Y, X) in working units over the block's read_roi."""
+        """float32 (Z, Y, X) in working units over the block's field_roi."""
         if index not in self.kept:
             while len(self.kept) >= RENDERED_BLOCKS:
                 self.kept.popitem(last=False)
@@ -113,7 +113,7 @@ class BlockRenderer:
         return self.kept[index]
 
     def _render(self, index: int) -> np.ndarray:
-        base = self.measured.base(self.grid[index].read_roi)
+        base = self.measured.base(self.grid[index].field_roi)
         if self.store.state(index) == "skipped":
             return base
         if not self.store.check(index):

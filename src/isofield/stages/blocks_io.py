@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from isofield.field.fit import BlockData
+from isofield.field.block import BlockData
 from isofield.field.inputs import block_data, interpolated, sections_needed
 from isofield.geometry import ZYX, Roi
 from isofield.plan import Plan
@@ -27,12 +27,22 @@ class MeasuredBlocks:
         )
         return self.volume.read(region)[0]
 
-    def block(self, index: int, seed: int) -> BlockData:
+    def block(self, index: int, seed: int, n_neighbours: int, noisy: bool) -> BlockData:
         """What block `index` is fitted to. The seed of the block is drawn from the run's seed and its index alone."""
-        roi = self.plan.block_grid[index].read_roi
-        sections = sections_needed(self.axial, roi)
-        units = self.contrast.normalise(self.grey(sections, roi))
-        return block_data(self.axial, self.plan.model, roi, sections, units, block_seed(seed, index))
+        block = self.plan.block_grid[index]
+        sections = sections_needed(self.axial, block.read_roi)
+        units = self.contrast.normalise(self.grey(sections, block.read_roi))
+        return block_data(
+            self.axial,
+            self.plan.model,
+            block.read_roi,
+            block.field_roi,
+            sections,
+            units,
+            block_seed(seed, index),
+            n_neighbours,
+            noise_seed=seed if noisy else None,
+        )
 
     def base(self, roi: Roi) -> np.ndarray:
         """The interpolated measurement over `roi`, working units: what fields are built over. float32 (Z, Y, X)."""

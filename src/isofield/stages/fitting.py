@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import torch
 
 from isofield.config import Sections
 from isofield.errors import InputError
+from isofield.field.block import BlockData
 from isofield.field.checkpoint import pack_field
-from isofield.field.fit import BlockData, Denoise, FitResult, fit_fields
+from isofield.field.fit import FitResult, fit_fields
+from isofield.field.targets import Denoise
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
@@ -22,7 +25,7 @@ from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 
-FIT_CODE = 1
+FIT_CODE = 2
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
 CUDA_BYTES_PER_VOX = 160
@@ -66,9 +69,9 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
             )
     filled = [i for i in todo if not blocks.loc[i, "empty"]]
     if filled:
-        denoise, _ = load_prior(paths.prior, device)
+        denoise, about = load_prior(paths.prior, device)
         measured = MeasuredBlocks(open_source(config.source), plan)
-        Fitter(config, store, measured, denoise, device).fit(filled)
+        Fitter(config, store, measured, denoise, about, device).fit(filled)
     states = {i: store.read(i) for i in blocks.index}
     failed = [i for i, record in states.items() if record is None or record.state == "failed"]
     if failed:
@@ -100,15 +103,24 @@ class Fitter:
     """Fits many blocks in batches of equal shape, retrying unsound ones alone and more gently."""
 
     def __init__(
-        self, config: Sections, store: RecordStore, measured: MeasuredBlocks, denoise: Denoise, device: torch.device
+        self,
+        config: Sections,
+        store: RecordStore,
+        measured: MeasuredBlocks,
+        denoise: Denoise,
+        prior: dict[str, Any],
+        device: torch.device,
     ) -> None:
         self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
+        self.n_neighbours, self.noise = prior["spec"]["neighbours"], prior["section_noise"]
+        self.field_spec = config.field.for_detail(config.fit.detail)
 
     def fit(self, indices: list[int]) -> None:
         progress = Progress("fit", len(indices), "blocks")
         done = 0
         for batch in self._batches(indices):
-            data = [self.measured.block(i, self.config.run.seed) for i in batch]
+            noisy = self.config.fit.mode == "distill" and self.config.fit.detail > 0
+            data = [self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy) for i in batch]
             for index in self._attempt(batch, data, attempt=1):
                 self._retry(index, data[batch.index(index)])
             done += len(batch)
@@ -116,14 +128,14 @@ class Fitter:
 
     def _batches(self, indices: list[int]) -> Iterable[list[int]]:
         grid = self.measured.plan.block_grid
-        axial = self.measured.axial
+        axial, model = self.measured.axial, self.measured.plan.model
         groups: dict[tuple, list[int]] = {}
         for i in indices:
-            roi = grid[i].read_roi
-            key = (*roi.shape, len(axial.sections_inside(roi.offset.z, roi.end.z)))
-            groups.setdefault(key, []).append(i)
-        for key, members in groups.items():
-            size = self.config.fit.batch_blocks or self._fitting_batch(int(np.prod(key[:3])))
+            read, field = grid[i].read_roi, grid[i].field_roi
+            n_sections = len(model.whole_sections(axial, read.offset.z, read.end.z))
+            groups.setdefault((read.shape, field.relative_to(read), n_sections), []).append(i)
+        for (read_shape, *_), members in groups.items():
+            size = self.config.fit.batch_blocks or self._fitting_batch(read_shape.volume)
             yield from (members[k : k + size] for k in range(0, len(members), size))
 
     def _fitting_batch(self, n_vox: int) -> int:
@@ -135,9 +147,8 @@ class Fitter:
     def _attempt(self, batch: list[int], data: list[BlockData], attempt: int) -> list[int]:
         """Fit a batch, publish its sound blocks, return the others."""
         started = time.monotonic()
-        result = fit_fields(
-            data, self.denoise, self.config.field, self.config.fit, self.device, RETRY_STEP_SCALE ** (attempt - 1)
-        )
+        gentler = RETRY_STEP_SCALE ** (attempt - 1)
+        result = fit_fields(data, self.denoise, self.field_spec, self.config.fit, self.device, gentler, self.noise)
         seconds = (time.monotonic() - started) / len(batch)
         unsound = []
         for position, index in enumerate(batch):
@@ -156,9 +167,12 @@ class Fitter:
                 return
 
     def _publish(self, index: int, state: str, result: FitResult, position: int, attempt: int, seconds: float) -> None:
+        losses = result.losses[~np.isnan(result.losses[:, position]), position]
+        last = losses[-1] if len(losses) else np.nan
         stats = {
             "loss_first": float(result.losses[0, position]),
-            "loss_last": float(result.losses[-1, position]),
+            "loss_last": float(last),
+            "steps": len(losses),
             "data_rms": float(result.data_rms[position]),
             "prior_rms": float(result.prior_rms[position]),
         }
@@ -171,5 +185,5 @@ class Fitter:
             stats=stats,
             message=None if state == "done" else f"diverged in {attempt} attempts: loss {stats['loss_last']:.4g}",
         )
-        payload = pack_field(result.fields, position, self.config.field) if state == "done" else None
+        payload = pack_field(result.fields, position, self.field_spec) if state == "done" else None
         self.store.publish(record, payload)

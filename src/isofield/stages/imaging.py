@@ -60,7 +60,12 @@ def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
         "version": __version__,
         "method": "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)",
         "source": {key: plan.source[key] for key in ("uri", "format", "dataset", "shape_czyx", "voxel_size_nm")},
-        "measurement": {"ratio": plan.ratio, "operator": plan.operator, "fwhm_vox": plan.fwhm_vox},
+        "measurement": {
+            "ratio": plan.ratio,
+            "operator": plan.operator,
+            "fwhm_vox": plan.fwhm_vox,
+            "kernel_sha256": plan.source["identity"].get("kernel"),
+        },
         "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
         "fingerprints": {
             **plan.fingerprints,

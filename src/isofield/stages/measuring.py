@@ -122,9 +122,8 @@ class Measurer:
         sections = range(sections.start, min(sections.stop, self.axial.n_sections))
         if not sections:
             return float("nan")
-        reach = ceil(2 * self.axial.ratio) if self.plan.operator == "gaussian" else 1
-        begin = max(0, int(self.axial.section_edges(sections.start)[0]) - reach)
-        end = min(self.grid.shape.z, ceil(self.axial.section_edges(sections.stop - 1)[1]) + reach)
+        reached = self.plan.model.planes(self.axial, sections)
+        begin, end = reached.start, reached.stop
         region = Roi((begin, *write_roi.offset[1:]), (end - begin, *write_roi.shape[1:]))  # type: ignore[arg-type]
         matrix = self.plan.model.matrix(self.axial, sections, begin, end)
         wanted = self.measured.grey(sections, region).astype(np.float64)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from isofield.blocks import split_evenly
-from isofield.config import Sections, operator_in_force
+from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.field.representation import n_parameters
 from isofield.intensity import Intensity
+from isofield.measurement import NEGLIGIBLE
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
@@ -21,6 +22,7 @@ from isofield.records import fingerprint, publish_json_if_changed, write_bytes_a
 from isofield.source import open_source
 from isofield.source.volume import Volume, VolumeInfo
 from isofield.stages.memory import blend_job_bytes, fit_job_bytes
+from isofield.stages.profiles import Profile, profile_in_use
 from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
 
 
@@ -29,12 +31,13 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     volume = open_source(config.source)
     layout = lay_out(config, volume.info)
     _require_truth_alignment(volume, layout)
+    profile = profile_in_use(config, layout)
     grey = require_contrast(sample_crops(volume, config.intensity.n_sample_vox, config.run.seed), config.source.path)
     intensity = Intensity.from_samples(grey, config.intensity)
     empty = empty_blocks(volume, layout.roi, layout.axial, layout.grid, config.blocks.empty_below)
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
-    plan = _compose(config, volume, layout, intensity, empty, projected)
+    plan = _compose(config, volume, layout, profile, intensity, empty, projected)
     table = block_table(plan, empty)
     if publish_json_if_changed(paths.plan, plan) or not paths.blocks.exists():
         write_bytes_atomic(paths.blocks, table.to_parquet(index=False))
@@ -46,31 +49,36 @@ def _compose(
     config: Sections,
     volume: Volume,
     layout: Layout,
+    profile: Profile,
     intensity: Intensity,
     empty: list[int],
     projected: dict[str, float],
 ) -> Plan:
     info = volume.info
-    simulate = config.source.simulate
-    operator = operator_in_force(config.source, config.measurement)
-    fwhm_nm = config.measurement.fwhm_nm
-    fwhm_vox = fwhm_nm / float(layout.voxel_size_nm) if fwhm_nm else None
-    of_volume = fingerprint(info.identity, config.source.channel, simulate, layout.axial.ratio, operator, fwhm_vox, intensity)
-    of_geometry = fingerprint(of_volume, layout.roi, layout.shape, layout.grid.core, layout.grid.context)
+    # The profile that is simulated with is among the profile's facts, wherever its file lies.
+    simulate = config.source.simulate and config.source.simulate.model_dump(include={"factor", "operator"})
+    width = profile.kernel_nm or profile.fwhm_vox
+    of_volume = fingerprint(
+        info.identity, config.source.channel, simulate, layout.axial.ratio, profile.operator, width, intensity
+    )
+    # Which sections a block is fitted to follows from its place alone, unless their profiles reach beyond them.
+    neglected = [NEGLIGIBLE] if max(profile.model(layout).overreach_vox) else []
+    of_geometry = fingerprint(of_volume, layout.roi, layout.grid, *neglected)
     return Plan(
         made_from=config.mark,
         run_name=config.run.name,
-        source=_describe(info),
+        source=_describe(info, profile),
         ratio=str(layout.axial.ratio),
-        operator=operator,
-        fwhm_vox=fwhm_vox,
+        operator=profile.operator,
+        fwhm_vox=profile.fwhm_vox,
+        kernel_nm=profile.kernel_nm,
         roi=(tuple(layout.roi.offset), tuple(layout.roi.shape)),
         voxel_size_nm=float(layout.voxel_size_nm),
         origin_nm=tuple(float(o * v) for o, v in zip(layout.roi.offset, info.voxel_size_nm, strict=True)),
         shape=tuple(layout.shape),
         dtype=info.dtype,
         intensity=intensity.to_dict(),
-        grid={"core": tuple(layout.grid.core), "context": tuple(layout.grid.context)},
+        grid={name: tuple(getattr(layout.grid, name)) for name in ("core", "context", "margin")},
         overlap_vox=config.blocks.overlap_vox,
         n_blocks=layout.grid.n_blocks,
         n_empty_blocks=len(empty),
@@ -84,7 +92,7 @@ def _compose(
     )
 
 
-def _describe(info: VolumeInfo) -> dict[str, object]:
+def _describe(info: VolumeInfo, profile: Profile) -> dict[str, object]:
     return {
         "uri": info.uri,
         "format": info.format,
@@ -92,7 +100,7 @@ def _describe(info: VolumeInfo) -> dict[str, object]:
         "shape_czyx": list(info.shape),
         "dtype": info.dtype,
         "voxel_size_nm": [str(v) for v in info.voxel_size_nm],
-        "identity": info.identity,
+        "identity": info.identity | profile.identity,
     }
 
 
@@ -116,10 +124,12 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
     """Memory per job and bytes and files on disk that a run with this layout needs."""
     grid = layout.grid
     read = [min(c + 2 * m, n) for c, m, n in zip(grid.core, grid.context, grid.shape, strict=True)]
-    field_bytes = n_parameters(config.field, read) * (1 if config.field.kind == "grid" else 4)
+    field = [min(c + 2 * m, n) for c, m, n in zip(grid.core, grid.margin, grid.shape, strict=True)]
+    spec = config.field.for_detail(config.fit.detail)
+    field_bytes = n_parameters(spec, field) * (1 if spec.kind == "grid" else 4)
     batch = config.fit.batch_blocks or 1
     return {
-        "fit_job_bytes": float(fit_job_bytes(read, batch, config.field, layout.axial.ratio, config.fit.slice_share)),
+        "fit_job_bytes": float(fit_job_bytes(read, batch, spec, layout.axial.ratio, config.fit.slice_share)),
         "blend_job_bytes": float(blend_job_bytes(read, config.output.shard_vox, layout.shape, dtype.itemsize)),
         "fields_bytes": float(field_bytes * grid.n_blocks),
         "field_bytes_per_output_vox": field_bytes / grid.core.volume,

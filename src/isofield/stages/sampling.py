@@ -13,24 +13,25 @@ N_SECTIONS_PER_BLOCK = 4
 CROP_VOX = 512
 
 
-def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX) -> list[np.ndarray]:
-    """XY crops spread over the sections of the measured volume (its first channel), about `n_vox` voxels in all, as stored.
+def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1) -> list[np.ndarray]:
+    """XY crops spread over the measured volume (its first channel), about `n_vox` voxels in all, as stored.
 
-    Sections are visited in an order that spreads evenly from the first crop on; places within them are random in `seed`.
-    A volume that is smaller than `n_vox` is returned whole, section by section.
+    Each is a stack (sections, Y, X) of `n_sections` consecutive sections. Sections are visited in an order that spreads
+    evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox` is returned
+    whole, as one stack.
     """
-    n_sections, height, width = volume.info.shape_zyx
-    crop_y, crop_x = min(crop_vox, height), min(crop_vox, width)
-    if n_sections * height * width <= n_vox:
-        return [volume.read(Roi(ZYX(z, 0, 0), ZYX(1, height, width)))[0, 0] for z in range(n_sections)]
-    n_crops = max(1, n_vox // (crop_y * crop_x))
+    depth, height, width = volume.info.shape_zyx
+    if depth * height * width <= n_vox:
+        return [volume.read(Roi(ZYX(0, 0, 0), ZYX(depth, height, width)))[0]]
+    deep, crop_y, crop_x = min(n_sections, depth), min(crop_vox, height), min(crop_vox, width)
+    n_crops = max(1, n_vox // (deep * crop_y * crop_x))
     rng = np.random.default_rng([seed, n_crops])
     golden = 0.6180339887498949
     crops = []
     for k in range(n_crops):
-        z = int((k * golden + 0.5) % 1.0 * n_sections)
+        z = int((k * golden + 0.5) % 1.0 * (depth - deep + 1))
         y, x = int(rng.integers(height - crop_y + 1)), int(rng.integers(width - crop_x + 1))
-        crops.append(volume.read(Roi(ZYX(z, y, x), ZYX(1, crop_y, crop_x)))[0, 0])
+        crops.append(volume.read(Roi(ZYX(z, y, x), ZYX(deep, crop_y, crop_x)))[0])
     return crops
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,16 +14,19 @@ from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.prior.checkpoint import pack_prior, pack_training, resume_training
+from isofield.prior.checkpoint import pack_prior, pack_training, resume_training, start_from
+from isofield.prior.noise import section_noise
 from isofield.prior.patches import LateralDegradation, PatchSampler
+from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
-from isofield.records import fingerprint, write_bytes_atomic, write_json
+from isofield.records import fingerprint, sha256_file, write_bytes_atomic, write_json
 from isofield.source import open_source
+from isofield.source.paths import expand
 from isofield.stages.device import choose_device
 from isofield.stages.sampling import sample_crops
 
-PRIOR_CODE = 1
+PRIOR_CODE = 2
 """Raised whenever a change of the training code changes what it produces."""
 MIN_PATCH_VOX = 32
 
@@ -31,12 +35,14 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     """Train the prior, or go on where an interrupted training stopped, and publish it."""
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
-    sampler = make_sampler(config, plan)
+    sampler, noise = make_sampler(config, plan)
     # How often a state is saved changes nothing in what is trained.
     spec = config.prior
+    init = init_path(spec)
     mark = fingerprint(
         plan.fingerprints["volume"],
-        spec.model_dump(exclude={"checkpoint_every_s"}),
+        spec.model_dump(exclude={"checkpoint_every_s", "init"}),
+        sha256_file(init) if init else None,
         config.run.seed,
         device.type,
         PRIOR_CODE,
@@ -44,7 +50,11 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     state = resume_training(paths.training, mark, spec, device)
     if state is None:
         state = initial_state(spec, sampler, config.run.seed, device)
-        say(f"train: from scratch on {device}, {sum(p.numel() for p in state.denoiser.parameters())} parameters")
+        start = "from scratch"
+        if init:
+            about = start_from(state, spec, init)
+            start = f"from {init} ({about['steps']} steps on a volume of ratio {about['ratio']})"
+        say(f"train: {start} on {device}, {sum(p.numel() for p in state.denoiser.parameters())} parameters")
     else:
         say(f"train: goes on from step {state.step}")
     progress = Progress("train", spec.steps, "steps", done=state.step)
@@ -57,15 +67,29 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
         write_bytes_atomic(paths.training, pack_training(current, mark))
 
     run_training(state, spec, sampler, config.run.seed, save, report)
-    publish(state, config, plan, paths, sampler, mark)
+    publish(state, config, plan, paths, sampler, noise, mark)
 
 
-def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
-    """Patches of the measured volume in working units. Raises InputError when its sections are too small."""
+def init_path(spec: PriorSpec) -> Path | None:
+    """The checkpoint that training starts from. Raises InputError if there is no such file."""
+    if spec.init is None:
+        return None
+    path = Path(expand(spec.init, "prior.init"))
+    if not path.is_file():
+        raise InputError("prior.init", str(path), "is not a file", "Give the prior.safetensors of a run, or leave it null")
+    return path
+
+
+def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
+    """Patches of the measured volume in working units, and the noise of its sections.
+
+    Raises InputError when its sections are too small.
+    """
     volume = open_source(config.source)
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
-    pool = [contrast.normalise(crop) for crop in sample_crops(volume, n_vox, config.run.seed + 1)]
+    deep = 1 + 4 * config.prior.neighbours
+    pool = [contrast.normalise(crop) for crop in sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep)]
     pool = [crop for crop in pool if crop.min() < crop.max()]
     lateral = volume.info.shape[2:]
     patch = config.prior.patch_vox
@@ -74,7 +98,9 @@ def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
         if pool and max(lateral) >= degradation.length and min(lateral) >= patch:
             if patch < config.prior.patch_vox:
                 say(f"train: patches of {patch} instead of {config.prior.patch_vox} voxels, sections are {lateral}")
-            return PatchSampler(pool, degradation, config.run.seed)
+            noise = section_noise(pool)
+            matched = config.prior.noise_match * noise
+            return PatchSampler(pool, degradation, config.run.seed, config.prior.neighbours, matched), noise
         patch -= 8
     need = LateralDegradation(plan.model, MIN_PATCH_VOX)
     raise InputError(
@@ -86,7 +112,9 @@ def make_sampler(config: Sections, plan: Plan) -> PatchSampler:
     )
 
 
-def publish(state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, mark: str) -> None:
+def publish(
+    state: TrainingState, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler, noise: float, mark: str
+) -> None:
     """Loss log, samples picture, checkpoint, and last the facts about it.
 
     What does not change the prior (where the run lies, the version) stays out of the checkpoint: fields depend on its bytes.
@@ -103,7 +131,10 @@ def publish(state: TrainingState, config: Sections, plan: Plan, paths: RunPaths,
         "intensity": plan.intensity,
         "steps": state.step,
         "seed": config.run.seed,
+        "section_noise": noise,
     }
+    if init := init_path(config.prior):
+        facts["init_sha256"] = sha256_file(init)
     write_bytes_atomic(paths.prior, pack_prior(state.average, config.prior, facts))
     write_json(
         paths.prior_facts,
