@@ -18,6 +18,7 @@ COMMON = Path(__file__).parents[1] / "workflow" / "rules" / "common.smk"
 
 LAYERS: list[set[str]] = [
     {"cli"},
+    {"benchmark"},
     {"stages"},
     {"recovery"},
     {"plan", "status"},
@@ -39,6 +40,9 @@ SIDEWAYS: dict[tuple[str, str], str] = {
     ("blend", "blocks"): "windows belong to a grid of blocks",
     ("field", "measurement"): "a field is fitted through the measurement",
     ("field", "interpolation"): "a field is built over the interpolated measurement",
+    ("quality", "measurement"): "the baselines learn from sections degraded by the measurement",
+    ("quality", "interpolation"): "interpolation is a baseline, and what the others are built over",
+    ("quality", "prior"): "the supervised bound is the prior's network, in the prior's precision",
     ("prior", "measurement"): "the prior learns from slices degraded by the measurement",
     ("prior", "interpolation"): "the prior is conditioned on the interpolated measurement",
 }
@@ -151,9 +155,9 @@ def test_pure_rooms_know_no_storage_and_specs_only_pydantic():
     assert impure_imports(PACKAGE) == []
 
 
-def test_only_stages_read_sources_and_use_fields():
-    assert importers_of(PACKAGE, "source") == {"stages"}
-    assert importers_of(PACKAGE, "field") == {"stages"}
+def test_only_stages_and_benchmarks_read_sources_and_use_fields():
+    assert importers_of(PACKAGE, "source") == {"benchmark", "stages"}
+    assert importers_of(PACKAGE, "field") == {"benchmark", "stages"}
 
 
 def test_only_the_workflow_knows_snakemake():

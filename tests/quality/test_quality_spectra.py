@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from isofield.quality.spectra import DirectionalSpectra
@@ -68,3 +70,33 @@ def test_cubes_of_another_side_are_refused():
 def test_bytes_are_as_good_as_floats():
     volume = np.random.default_rng(0).integers(0, 256, (SIDE,) * 3)
     np.testing.assert_allclose(spectra([volume.astype(np.uint8)]).ratio(), spectra([volume.astype(float)]).ratio())
+
+
+def test_bands_are_equally_wide_and_lowest_first():
+    made = spectra(ndimage.gaussian_filter1d(v, 1.0, axis=0) for v in white())
+    bands = made.band_ratios()
+    assert bands == [made.band_ratio(b / 8, (b + 1) / 8) for b in range(4)]
+    assert bands == sorted(bands, reverse=True)
+    assert made.band_ratios(1) == [made.band_ratio(0, 0.5)]
+    # Negative control: blurred along x instead, the order turns round.
+    turned = spectra(ndimage.gaussian_filter1d(v, 1.0, axis=2) for v in white()).band_ratios()
+    assert turned[0] < turned[-1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(8, 60), st.integers(1, 8))
+def test_every_frequency_is_in_one_band(side, n_bands):
+    made = DirectionalSpectra(side)
+    made.add(np.random.default_rng(side).normal(size=(side,) * 3))
+    for k in range(len(made.frequency)):
+        made._axial[:] = np.arange(len(made.frequency)) == k
+        assert sum(r > 0 for r in made.band_ratios(n_bands)) == 1
+
+
+def test_bands_without_frequencies_have_no_ratio():
+    assert np.isnan(DirectionalSpectra(SIDE).band_ratios()).all()
+    made = DirectionalSpectra(4)
+    made.add(np.random.default_rng(0).normal(size=(4, 4, 4)))
+    assert np.isnan(made.band_ratios(4)).tolist() == [True, False, True, False]
+    with pytest.raises(ValueError, match="n_bands of 0"):
+        made.band_ratios(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -42,3 +44,13 @@ class DirectionalSpectra:
         band = (self.frequency > begin) & (self.frequency <= end)
         total = self._lateral[band].sum()
         return float(self._axial[band].sum() / total) if self.n_cubes and total > 0 else float("nan")
+
+    def band_ratios(self, n_bands: int = 4) -> list[float]:
+        """Axial over lateral power in `n_bands` equally wide frequency bands up to Nyquist, lowest first.
+
+        nan for bands that hold no frequency or no lateral power, and without cubes.
+        """
+        if n_bands < 1:
+            raise ValueError(f"n_bands of {n_bands}, must be at least 1")
+        edges = np.linspace(0.0, 0.5, n_bands + 1)
+        return [self.band_ratio(begin, end) for begin, end in pairwise(edges)]

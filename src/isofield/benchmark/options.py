@@ -1,0 +1,64 @@
+"""The options of the benchmarks, checked before anything is computed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import replace
+
+from isofield.benchmark.methods import METHODS
+from isofield.benchmark.setting import Setting
+from isofield.errors import InputError
+from isofield.progress import say
+
+
+def quality_setting(args: argparse.Namespace) -> tuple[Setting, list[float], list[str]]:
+    """Setting (its factor is the first), factors and methods. Raises InputError."""
+    factors = [_factor(text) for text in args.factors.split(",")]
+    methods = args.methods.split(",") if args.methods else list(METHODS)
+    for name in methods:
+        if name not in METHODS:
+            raise InputError("--methods", name, "is not a method", f"Choose from {', '.join(METHODS)}")
+    if "supervised" in methods and not args.teacher:
+        if args.methods:
+            raise InputError("--teacher", None, "is needed by the method supervised", "Name another isotropic volume")
+        say("benchmark: no --teacher, so the bound supervised is left out")
+        methods = [name for name in methods if name != "supervised"]
+    if not args.train_minutes > 0:
+        raise InputError("--train-minutes", args.train_minutes, "is not above 0", "Give minutes, such as 10")
+    setting = Setting(
+        volume=args.volume,
+        factor=factors[0],
+        operator=args.operator,
+        roi_vox=_roi(args.roi) if args.roi else None,
+        teacher=args.teacher,
+        train_s=60 * args.train_minutes,
+        out=args.out,
+        overrides=tuple(args.overrides),
+        seed=args.seed,
+        threads=args.threads,
+        device=args.device,
+    )
+    for factor in factors:
+        _require_plannable(setting, factor)
+    return setting, factors, methods
+
+
+def _require_plannable(setting: Setting, factor: float) -> None:
+    """Whatever would stop the planning stops it here, for every factor, before the first training."""
+    replace(setting, factor=factor).planned("measured")
+
+
+def _factor(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError("--factors", text, "is not a number", "Give factors like 4,8,10") from None
+
+
+def _roi(text: str) -> tuple[tuple[int, int], ...]:
+    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+    if not found:
+        raise InputError("--roi", text, "is not begin:end,begin:end,begin:end", "Write it like 40:200,45:205,45:205 (z, y, x)")
+    numbers = [int(group) for group in found.groups()]
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))

@@ -1,0 +1,103 @@
+"""The benchmark of quality through the command line: its table, its pictures, what it keeps and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from isofield.phantom import tissue
+
+SMALL = (
+    *("prior.channels=[8,8]", "prior.batch=4", "prior.patch_vox=32"),
+    *("fit.steps=8", "blocks.write_vox=32", "blocks.context_vox=8", "blocks.overlap_vox=4"),
+)
+
+
+def isofield(*arguments, cwd):
+    command = [sys.executable, "-m", "isofield.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    path = tmp_path_factory.mktemp("truth") / "tissue.ome.tif"
+    metadata = {"axes": "ZYX", **{f"PhysicalSize{a}": 10 for a in "XYZ"}, **{f"PhysicalSize{a}Unit": "nm" for a in "XYZ"}}
+    tifffile.imwrite(path, tissue((64, 96, 96), seed=3), metadata=metadata, ome=True)
+    return path
+
+
+def run(volume, out, *more):
+    return isofield(
+        *("benchmark", "quality", "--volume", volume, "--factors", "4", "--roi", "8:40,20:52,30:62", "--train-minutes", "0.02"),
+        *("--out", out, "--threads", "1", *more, "--config", *SMALL),
+        cwd=volume.parent,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(volume, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bench") / "table"
+    done = run(volume, out, "--methods", "cubic,ridge,slices_mean,isofield,isofield_detail")
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def test_the_table_has_a_row_per_method_with_quality_and_cost(finished):
+    out, done = finished
+    table = pd.read_csv(out / "table.csv").set_index("method")
+    assert list(table.index) == ["cubic", "ridge", "slices_mean", "isofield", "isofield_detail"]
+    assert np.isfinite(table[["psnr_db", "ssim", "ssim_axial", "reconstruct_s", "mvoxel_per_s", "peak_memory_gb"]]).all().all()
+    assert (table.loc[["slices_mean", "isofield"], "train_s"] > 0.5).all()
+    assert table.loc["cubic", "train_s"] < 0.1
+    assert table.loc["ridge", "psnr_db"] > table.loc["cubic", "psnr_db"]
+    assert (out / "table.md").read_text() == done.stdout
+    for name in ("x4_zx.png", "x4_zy.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_rows_are_those_of_the_volumes_that_lie_there(finished, volume):
+    """The PSNR in the table is that of the stored reconstruction against the planes of the volume itself."""
+    out, _ = finished
+    truth = tifffile.imread(volume)[8:40, 20:52, 30:62].astype(float)
+    table = pd.read_csv(out / "table.csv").set_index("method")
+    for name in table.index:
+        values = np.load(out / "x4" / "results" / f"{name}.npy").astype(float)
+        assert table.loc[name, "psnr_db"] == pytest.approx(10 * np.log10(255**2 / np.square(values - truth).mean()))
+
+
+def test_a_second_run_keeps_what_there_is_and_adds_what_is_missing(finished, volume):
+    out, _ = finished
+    kept = {path: path.stat().st_mtime_ns for path in (out / "x4" / "results").iterdir()}
+    done = run(volume, out, "--methods", "nearest,cubic,isofield")
+    assert done.returncode == 0, done.stderr
+    assert list(pd.read_csv(out / "table.csv")["method"]) == ["nearest", "cubic", "isofield"]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    # Negative control: another setting is another result.
+    other = run(volume, out, "--methods", "cubic", "--operator", "skip")
+    assert other.returncode == 0, other.stderr
+    assert (out / "x4" / "results" / "cubic.npy").stat().st_mtime_ns != kept[out / "x4" / "results" / "cubic.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--methods", "cubic,magic"), ("--methods", "magic", "cubic")),
+        (("--methods", "supervised"), ("--teacher",)),
+        (("--methods", "cubic", "--factors", "x"), ("--factors", "'x'")),
+        (("--methods", "cubic", "--factors", "4,63"), ("factor",)),
+        (("--methods", "cubic", "--roi", "1:2"), ("--roi", "1:2")),
+        (("--methods", "cubic", "--train-minutes", "0"), ("--train-minutes",)),
+        (("--methods", "cubic", "--volume", "nowhere.tif"), ("nowhere.tif",)),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_computed(volume, tmp_path, arguments, said):
+    done = run(volume, tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in said), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("table.*"))

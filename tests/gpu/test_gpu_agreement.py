@@ -1,0 +1,80 @@
+"""CPU and CUDA tell the same story: same prior, same block, same answer within a stated tolerance."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from isofield.field.block import BlockBatch
+from isofield.field.fit import fit_fields, render_fields
+from isofield.field.inputs import block_data, sections_needed
+from isofield.field.spec import FieldSpec, FitSpec
+from isofield.field.targets import distillation_targets
+from isofield.geometry import AxialMap, Roi
+from isofield.measurement import MeasurementModel
+from isofield.prior.denoiser import Denoiser
+from isofield.prior.spec import PriorSpec
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+FACTOR, SHAPE = 4, (32, 40, 48)
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+FLOAT32, MIXED = 2e-4, 2e-2
+"""Rms tolerance in working units (the contrast range is 2): rounding in float32, and in bfloat16."""
+
+
+def block(seed):
+    truth = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 1.5)
+    sections = (0.5 * truth / truth.std()).astype(np.float32).reshape(-1, FACTOR, *SHAPE[1:]).mean(axis=1)
+    axial, roi = AxialMap(Fraction(FACTOR), len(sections)), Roi((0, 0, 0), SHAPE)
+    needed = sections_needed(axial, roi)
+    return block_data(axial, MeasurementModel(Fraction(FACTOR)), roi, roi, needed, sections, seed, 1, noise_seed=0)
+
+
+def denoiser(precision, device):
+    torch.manual_seed(0)
+    made = Denoiser(PriorSpec(channels=(16, 32), precision=precision), 0.5, 0.2)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return made.to(device).eval().requires_grad_(False)
+
+
+def rms(difference):
+    return float(difference.square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", FLOAT32), ("auto", MIXED)])
+@pytest.mark.parametrize("detail", [0.0, 1.0])
+def test_targets_agree(precision, tolerance, detail):
+    answers = []
+    for device in (CPU, CUDA):
+        batch = BlockBatch.stack([block(1)], device)
+        answers.append({a: t.cpu() for a, t in distillation_targets(batch, denoiser(precision, device), detail).items()})
+    for axis in answers[0]:
+        assert rms(answers[0][axis] - answers[1][axis]) < tolerance
+        # Negative control: the network does something that could differ.
+        assert rms(answers[0][axis] - torch.from_numpy(block(1).base)) > 5 * tolerance
+
+
+@pytest.mark.parametrize("spec", [FitSpec(), FitSpec(mode="sds", steps=20)], ids=["distill", "sds"])
+def test_fields_agree(spec):
+    answers = []
+    for device in (CPU, CUDA):
+        fitted = fit_fields([block(1)], denoiser("float32", device), FieldSpec(), spec, device)
+        assert fitted.sound.all()
+        base = BlockBatch.stack([block(1)], device).field_base
+        answers.append(render_fields(fitted.fields, base).cpu())
+    assert rms(answers[0] - answers[1]) < 5e-3
+
+
+def test_a_block_in_a_batch_is_the_block_alone():
+    alone = fit_fields([block(2)], denoiser("float32", CUDA), FieldSpec(), FitSpec(), CUDA)
+    batch = [block(1), block(2), block(3)]
+    together = fit_fields(batch, denoiser("float32", CUDA), FieldSpec(), FitSpec(), CUDA)
+    base = BlockBatch.stack(batch, CUDA).field_base
+    own = render_fields(alone.fields, base[1:2])[0]
+    assert rms(own - render_fields(together.fields, base)[1]) < 1e-3
