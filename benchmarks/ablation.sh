@@ -18,6 +18,8 @@ declare -A CHANGES=(
   [two_neighbours]="prior.neighbours=2"
   [float32]="prior.precision=float32"
   [patches_of_64]="prior.patch_vox=64 prior.batch=16"
+  [no_noise_match]="prior.noise_match=0"
+  [no_tolerance]="fit.noise_tolerance=0"
   [wider]="prior.channels=[48,96,128]"
   [deeper]="prior.n_residual_blocks=2"
   [one_mode]="prior.posterior_mean_share=1 prior.unconditional_share=0"

@@ -42,8 +42,8 @@ class PriorSpec(Spec):
         "must be of the same size. Fewer steps will do then. $VAR and ${VAR:-default} are expanded; null: start from scratch",
     )
     steps: PositiveInt = Field(8000, description="training steps")
-    batch: PositiveInt = Field(8, description="patches per training step")
-    patch_vox: int = Field(96, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
+    batch: PositiveInt = Field(10, description="patches per training step")
+    patch_vox: int = Field(80, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
     learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate (Adam); cosine decay to zero")
     warmup_steps: PositiveInt = Field(100, description="steps over which the learning rate rises from zero")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="decay per step of the averaged weights that are kept")
