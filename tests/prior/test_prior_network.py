@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from isofield.prior.network import AXIAL_FOLD, UNet2d
+from isofield.prior.network import UNet2d, axial_fold
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+FOLD = 4
 
-def network(channels=(8, 8), n_blocks=1):
+
+def network(channels=(8, 8), n_blocks=1, fold=FOLD):
     torch.manual_seed(0)
-    made = UNet2d(2, channels, n_blocks)
+    made = UNet2d(2, channels, n_blocks, fold)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.3)
     # In double precision rounding cannot be taken for seeing: convolutions add up in an order that depends on sizes.
@@ -29,6 +33,11 @@ def noise(*shape):
 ZERO = torch.zeros(1, dtype=torch.float64)
 
 
+def axial_reach(n_levels, n_blocks=1):
+    """How many planes away a voxel can still be felt: all convolutions are at the sampling of the folded slice."""
+    return (2 * n_blocks * (2 * n_levels - 1) + 2) * FOLD + FOLD - 1
+
+
 def reach(n_levels, n_blocks=1):
     """How many columns away a voxel can still be felt: 3x3 convolutions, two per block, on ever coarser levels."""
     below = 0
@@ -39,10 +48,10 @@ def reach(n_levels, n_blocks=1):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
-def test_slices_of_any_size_keep_it(z, x, n_levels):
-    made = network((4,) * n_levels)
-    answer = made(noise(2, 2, z, x), ZERO.expand(2))
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 12), st.integers(0, 11))
+def test_slices_of_any_size_keep_it(z, x, n_levels, fold, lead):
+    made = network((4,) * n_levels, fold=fold)
+    answer = made(noise(2, 2, z, x), ZERO.expand(2), lead % fold)
     assert answer.shape == (2, 1, z, x)
     assert torch.isfinite(answer).all()
 
@@ -50,10 +59,10 @@ def test_slices_of_any_size_keep_it(z, x, n_levels):
 @pytest.mark.parametrize(("channels", "n_blocks"), [((8,), 1), ((8, 8), 1), ((8, 8), 2), ((8, 8, 8), 1)])
 @pytest.mark.parametrize("axis", [2, 3])
 def test_a_voxel_beyond_reach_changes_nothing(channels, n_blocks, axis):
-    made, far = network(channels, n_blocks), reach(len(channels), n_blocks)
-    far_vox = far if axis == 3 else far * AXIAL_FOLD + AXIAL_FOLD - 1
+    made = network(channels, n_blocks)
+    far_vox = (axial_reach if axis == 2 else reach)(len(channels), n_blocks)
     shape = [1, 2, 16, 16]
-    shape[axis] = 2 * far_vox + 16 * AXIAL_FOLD
+    shape[axis] = 2 * far_vox + 16 * FOLD
     slices = noise(*shape)
     touched = slices.clone()
     middle = shape[axis] // 2
@@ -79,17 +88,19 @@ def test_global_statistics_would_be_seen():
 
 def test_the_same_tissue_in_a_larger_slice_gets_the_same_answer():
     """What blocks lean on: away from its edges a slice is treated alike, however far it reaches."""
-    made, far = network(), reach(2)
+    made = network()
     large = noise(1, 2, 320, 160)
-    fold = 2 * AXIAL_FOLD
-    small = large[:, :, 4 * fold : 34 * fold, 20:140]
-    inner_z, inner_x = far * AXIAL_FOLD + fold, far + 2
-    whole = made(large, ZERO)[:, :, 4 * fold : 34 * fold, 20:140]
-    part = made(small, ZERO)
+    begin = 4 * FOLD + 3  # in the middle of a section, and the network is told so
+    small = large[:, :, begin : 68 * FOLD, 20:140]
+    inner_z, inner_x = axial_reach(2) + FOLD, reach(2) + 2
+    whole = made(large, ZERO)[:, :, begin : 68 * FOLD, 20:140]
+    part = made(small, ZERO, lead=3)
     cut = (..., slice(inner_z, -inner_z), slice(inner_x, -inner_x))
     assert part[cut].numel() > 100
     scale = float(whole[cut].std())
     torch.testing.assert_close(part[cut] / scale, whole[cut] / scale, rtol=0, atol=1e-9)
+    # Negative control: taken for the begin of a section, it would get another answer.
+    assert float((made(small, ZERO) - whole)[cut].abs().max()) > 1e-3 * scale
     # Nearer to its edges it is not: the margin is not for show.
     assert float((part - whole).abs().max()) > 1e-3 * scale
 
@@ -101,3 +112,11 @@ def test_slices_do_not_see_each_other():
     together = made(slices, scalars)
     torch.testing.assert_close(together[1:2], made(slices[1:2], scalars[1:2]), rtol=1e-9, atol=1e-9)
     assert not torch.allclose(together[1:2], made(slices[1:2], scalars[2:]), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "fold"),
+    [("2", 6), ("4", 8), ("8", 8), ("10", 10), ("12", 12), ("1", 4), ("5/2", 4), ("250/23", 8)],
+)
+def test_whole_sections_are_folded_where_they_are_whole_planes_thick(ratio, fold):
+    assert axial_fold(Fraction(ratio)) == fold

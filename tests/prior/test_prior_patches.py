@@ -82,9 +82,10 @@ def test_constants_stay_what_they_are():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "n"), [(Fraction(4), 4), (Fraction(15, 4), 15), (Fraction(1087, 100), MAX_PHASES), (Fraction(1), 1)]
+    ("ratio", "n"), [(Fraction(4), 1), (Fraction(15, 4), 15), (Fraction(1087, 100), MAX_PHASES), (Fraction(1), 1)]
 )
 def test_there_is_a_phase_for_every_place_a_section_can_begin(ratio, n):
+    """One where sections are whole planes thick: patches begin with them."""
     degradation = LateralDegradation(MeasurementModel(ratio), PATCH)
     assert degradation.n_phases == n
     # All different: each phase puts section edges elsewhere.

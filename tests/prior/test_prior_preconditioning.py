@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 from torch import nn
 
+from isofield.geometry import AxialMap
+from isofield.interpolation import phase_features
 from isofield.prior.denoiser import Denoiser, n_condition
 from isofield.prior.spec import PriorSpec
 
@@ -21,14 +24,14 @@ SPEC = PriorSpec(channels=(8, 8), precision="float32")
 class Nothing(nn.Module):
     """The network's place, filled with zeros."""
 
-    def forward(self, x, scalar):
+    def forward(self, x, scalar, lead):
         return torch.zeros_like(x[:, :1])
 
 
 class Inputs(nn.Module):
     """The network's place, handing back its first channel: the scaled noisy input."""
 
-    def forward(self, x, scalar):
+    def forward(self, x, scalar, lead):
         return x[:, :1]
 
 
@@ -181,3 +184,22 @@ def test_a_denoiser_of_another_spread_samples_that_spread():
     other = Denoiser(SPEC, 2 * SIGMA_DATA, SIGMA_RESIDUAL).requires_grad_(False)
     other.network = Nothing()
     assert sampled_std(other, 320) == pytest.approx(2 * SIGMA_DATA, rel=0.01)
+
+
+@pytest.mark.parametrize("begin", [0, 3, 5, 8, 20, 21])
+def test_the_network_is_told_where_sections_begin(monkeypatch, begin):
+    """From the condition alone, which says where in its section the first plane lies."""
+    ratio = Fraction(8)
+    made = Denoiser(SPEC, SIGMA_DATA, SIGMA_RESIDUAL, ratio).requires_grad_(False)
+    told = []
+    monkeypatch.setattr(made.network, "forward", lambda x, scalar, lead: told.append(lead) or x[:, :1] * 0)
+    waves = torch.from_numpy(phase_features(AxialMap(ratio, 10), begin, begin + 16))
+    condition = torch.zeros(2, n_condition(SPEC), 16, 12)
+    condition[:, -2:] = waves[None, :, :, None]
+    made(None, torch.full((2,), torch.inf), condition)
+    assert told == [begin % 8]
+
+
+def test_where_sections_are_no_whole_planes_thick_there_is_nothing_to_tell():
+    made = Denoiser(SPEC, SIGMA_DATA, SIGMA_RESIDUAL, Fraction(250, 23))
+    assert made._lead(torch.rand(1, n_condition(SPEC), 16, 12)) == 0

@@ -124,6 +124,8 @@ def _slices(axes: tuple[int, ...]) -> Callable[[Setting], Outcome]:
 
         def render(index: int) -> np.ndarray:
             data = measured.blocks.block(index, setting.seed, about["spec"]["neighbours"], noisy=False)
+            if data is None:
+                return measured.blocks.base(plan.block_grid[index].field_roi)
             targets = distillation_targets(BlockBatch.stack([data], device), denoise)
             return torch.stack([targets[axis][0] for axis in axes]).mean(dim=0).cpu().numpy()
 

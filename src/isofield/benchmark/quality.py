@@ -21,7 +21,7 @@ from isofield.intensity import to_dtype
 from isofield.progress import say
 from isofield.records import fingerprint, read_json, write_bytes_atomic, write_json
 
-RESULT_CODE = 1
+RESULT_CODE = 2
 """Raised whenever a change makes results that are kept in a benchmark's folder out of date."""
 
 

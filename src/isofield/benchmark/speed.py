@@ -65,7 +65,7 @@ class SpeedBenchmark:
         self.blocks = [self._block(seed) for seed in range(setting.batch)]
         self.batch = BlockBatch.stack(self.blocks, device)
         torch.manual_seed(0)
-        self.denoiser = Denoiser(self.prior, 0.5, 0.15).to(device).eval().requires_grad_(False)
+        self.denoiser = Denoiser(self.prior, 0.5, 0.15, self.axial.ratio).to(device).eval().requires_grad_(False)
         self.peak = DevicePeak.measured(device)
         self.rows: list[dict[str, object]] = []
 

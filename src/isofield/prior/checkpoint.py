@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from isofield.prior.denoiser import Denoiser
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState, make_optimiser
 
-PRIOR_FORMAT = "isofield-prior-1"
+PRIOR_FORMAT = "isofield-prior-2"
 
 
 def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> bytes:
@@ -26,6 +27,7 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
         "spec": spec.model_dump(mode="json", exclude={"checkpoint_every_s", "init"}),
         "sigma_data": denoiser.sigma_data,
         "sigma_residual": denoiser.sigma_residual,
+        "ratio": str(denoiser.ratio),
         **facts,
     }
     return save(_contiguous(denoiser.state_dict()), {"isofield": json.dumps(about, sort_keys=True)})
@@ -38,7 +40,7 @@ def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, An
     if about.get("format") != PRIOR_FORMAT:
         raise InputError("prior checkpoint", str(path), f"is not of the format {PRIOR_FORMAT}", remedy)
     spec = PriorSpec.model_validate(about["spec"])
-    denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"])
+    denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"], Fraction(about["ratio"]))
     denoiser.load_state_dict(tensors)
     return denoiser.to(device).eval().requires_grad_(False), about
 
@@ -62,7 +64,15 @@ def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, A
                 f"was trained with prior.{key} {getattr(theirs, key)}, this run has {getattr(spec, key)}",
                 f"Set prior.{key} to {getattr(theirs, key)}, or leave prior.init null",
             )
-    for network in (state.denoiser, state.average):
+    ours, folds = state.denoiser, (other.network.fold, state.denoiser.network.fold)
+    if folds[0] != folds[1]:
+        raise InputError(
+            "prior.init",
+            str(path),
+            f"was trained at a ratio of {other.ratio}, this volume has {ours.ratio}; they fold {folds[0]} and {folds[1]} planes",
+            "Start from a volume of the same ratio, or leave prior.init null",
+        )
+    for network in (ours, state.average):
         network.load_state_dict(other.state_dict())
     return about
 
@@ -80,6 +90,7 @@ def pack_training(state: TrainingState, fingerprint: str) -> bytes:
         "losses": state.losses,
         "sigma_data": state.denoiser.sigma_data,
         "sigma_residual": state.denoiser.sigma_residual,
+        "ratio": str(state.denoiser.ratio),
     }
     return save(_contiguous(tensors), {"isofield": json.dumps(about, sort_keys=True)})
 
@@ -94,8 +105,8 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
         return None
     if about.get("fingerprint") != fingerprint:
         return None
-    denoiser = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
-    average = Denoiser(spec, about["sigma_data"], about["sigma_residual"]).to(device)
+    scales = about["sigma_data"], about["sigma_residual"], Fraction(about["ratio"])
+    denoiser, average = (Denoiser(spec, *scales).to(device) for _ in range(2))
     denoiser.load_state_dict(_under(tensors, "weights/"))
     average.load_state_dict(_under(tensors, "average/"))
     optimiser = make_optimiser(denoiser)

@@ -1,17 +1,27 @@
-"""The network inside the denoiser: a small U-Net that works on slices folded along their axial axis."""
+"""The network inside the denoiser: a small U-Net that works on slices folded along their axial axis, section by section."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-AXIAL_FOLD = 4
-"""Planes folded into channels before the first convolution. What is known along z is smooth, what matters is lateral:
-folding buys four times the channels, and reach along z, at the price of full-resolution convolutions."""
+
+def axial_fold(ratio: Fraction) -> int:
+    """Planes that are folded into channels before the first convolution: whole sections, where they are whole planes thick.
+
+    Along z nothing is known that is finer than a section. Folded section by section, every plane keeps its channel and its
+    place in the section, and the network need not learn one and the same thing once per place: at equal time of training this is
+    worth 0.17 dB (docs/method.md). Small sections are folded several at a time, to save convolutions; at ratios that are not
+    whole places drift through the channels.
+    """
+    if ratio.denominator > 1 or ratio == 1:
+        return 4 if ratio < 4 else 8
+    return int(ratio) * math.ceil(6 / ratio)
 
 
 class ResidualBlock(nn.Module):
@@ -39,35 +49,38 @@ class ResidualBlock(nn.Module):
 class UNet2d(nn.Module):
     """U-Net over slices (B, n_in, Z, X) with axis 2 axial, FiLM-conditioned on a scalar per slice; returns (B, 1, Z, X).
 
-    Any Z, X: the input is padded by edge values to what the folds and halvings need, the output cropped back.
+    Levels halve X alone: along z, folded, there is little to halve. Any Z, X: the input is padded by edge values to what the fold
+    and the halvings need, the output cropped back.
     """
 
-    def __init__(self, n_in: int, channels: tuple[int, ...], n_residual_blocks: int = 1, n_embedding: int = 64) -> None:
+    def __init__(
+        self, n_in: int, channels: tuple[int, ...], n_residual_blocks: int = 1, fold: int = 4, n_embedding: int = 64
+    ) -> None:
         super().__init__()
-        self.n_levels = len(channels)
+        self.n_levels, self.fold = len(channels), fold
         self.n_embedding = n_embedding
         self.embed = nn.Sequential(nn.Linear(n_embedding, n_embedding), nn.SiLU(), nn.Linear(n_embedding, n_embedding), nn.SiLU())
-        self.stem = nn.Conv2d(n_in * AXIAL_FOLD, channels[0], 3, padding=1)
+        self.stem = nn.Conv2d(n_in * fold, channels[0], 3, padding=1)
 
         def level(width: int) -> nn.ModuleList:
             return nn.ModuleList(ResidualBlock(width, n_embedding) for _ in range(n_residual_blocks))
 
         self.down_blocks = nn.ModuleList(level(width) for width in channels)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(channels))
-        self.grow = nn.ModuleList(nn.Conv2d(b, a * 4, 1) for a, b in itertools.pairwise(channels))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, (1, 2), stride=(1, 2)) for a, b in itertools.pairwise(channels))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, (1, 2), stride=(1, 2)) for a, b in itertools.pairwise(channels))
         self.up_blocks = nn.ModuleList(level(width) for width in channels[:-1])
-        self.head = nn.Conv2d(channels[0], AXIAL_FOLD, 3, padding=1)
+        self.head = nn.Conv2d(channels[0], fold, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, scalar: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scalar: Tensor, lead: int = 0) -> Tensor:
+        """lead: planes between the begin of a section and the first plane of x."""
         height, width = x.shape[-2:]
-        halvings = 2 ** (self.n_levels - 1)
-        pad_z, pad_x = -height % (AXIAL_FOLD * halvings), -width % halvings
-        if pad_z or pad_x:
-            x = F.pad(x, (0, pad_x, 0, pad_z), mode="replicate")
+        pad_z, pad_x = -(lead + height) % self.fold, -width % 2 ** (self.n_levels - 1)
+        if lead or pad_z or pad_x:
+            x = F.pad(x, (0, pad_x, lead, pad_z), mode="replicate")
         embedding = self.embed(_fourier(scalar, self.n_embedding))
-        h = self.stem(_fold(x))
+        h = self.stem(_fold(x, self.fold))
         skips = []
         for index, blocks in enumerate(self.down_blocks):
             for block in blocks:
@@ -76,23 +89,23 @@ class UNet2d(nn.Module):
                 skips.append(h)
                 h = self.shrink[index](h)
         for index in reversed(range(self.n_levels - 1)):
-            h = skips[index] + F.pixel_shuffle(self.grow[index](h), 2)
+            h = skips[index] + self.grow[index](h)
             for block in self.up_blocks[index]:
                 h = block(h, embedding)
-        return _unfold(self.head(F.silu(h)))[..., :height, :width]
+        return _unfold(self.head(F.silu(h)), self.fold)[..., lead : lead + height, :width]
 
 
-def _fold(x: Tensor) -> Tensor:
-    """(B, C, Z, X) -> (B, C * AXIAL_FOLD, Z / AXIAL_FOLD, X)."""
+def _fold(x: Tensor, fold: int) -> Tensor:
+    """(B, C, Z, X) -> (B, C * fold, Z / fold, X)."""
     b, c, z, w = x.shape
-    x = x.reshape(b, c, z // AXIAL_FOLD, AXIAL_FOLD, w)
-    return x.permute(0, 1, 3, 2, 4).reshape(b, c * AXIAL_FOLD, z // AXIAL_FOLD, w)
+    x = x.reshape(b, c, z // fold, fold, w)
+    return x.permute(0, 1, 3, 2, 4).reshape(b, c * fold, z // fold, w)
 
 
-def _unfold(x: Tensor) -> Tensor:
+def _unfold(x: Tensor, fold: int) -> Tensor:
     b, c, z, w = x.shape
-    x = x.reshape(b, c // AXIAL_FOLD, AXIAL_FOLD, z, w)
-    return x.permute(0, 1, 3, 2, 4).reshape(b, c // AXIAL_FOLD, z * AXIAL_FOLD, w)
+    x = x.reshape(b, c // fold, fold, z, w)
+    return x.permute(0, 1, 3, 2, 4).reshape(b, c // fold, z * fold, w)
 
 
 def _fourier(scalar: Tensor, n: int) -> Tensor:

@@ -33,16 +33,17 @@ class LateralDegradation:
     """The axial measurement applied along one lateral axis of an XY patch and interpolated back, at every phase.
 
     A patch (L, P) with L = `length` >= patch is mapped to its condition by one matrix (patch, L) per phase: interpolation
-    times measurement, cropped to the middle. Phases are where sections may begin relative to the lattice; a rational ratio
-    p/q has p of them, of which up to 64 evenly spaced are kept.
+    times measurement, cropped to the middle. Phases are where sections may begin relative to the lattice. A ratio that is whole
+    has one: patches begin where a section does, as the network wants them. Any other, p/q, has p, of which up to 64 evenly
+    spaced are kept.
     """
 
     def __init__(self, model: MeasurementModel, patch: int) -> None:
         axial = AxialMap(model.ratio, 10**6)
-        self.patch = patch
+        self.patch, self.ratio = patch, axial.ratio
         self.margin = int(np.ceil(MARGIN_SECTIONS * float(model.ratio)))
         self.length = patch + 2 * self.margin
-        n_phases = min(axial.ratio.numerator, MAX_PHASES)
+        n_phases = 1 if axial.ratio.denominator == 1 else min(axial.ratio.numerator, MAX_PHASES)
         origin = axial.ratio.numerator * 10
         starts = [origin + (i * axial.ratio.numerator) // n_phases for i in range(n_phases)]
         matrices, averaged_out = zip(*(self._matrices(model, axial, start) for start in starts), strict=True)

@@ -38,8 +38,9 @@ def initial_state(spec: PriorSpec, sampler: PatchSampler, seed: int, device: tor
     sigma_data = math.sqrt(sum(float(b.clean.var()) for b in batches) / len(batches))
     residual = sum(float(((b.clean - b.condition[:, :1]) ** 2).mean()) for b in batches) / len(batches)
     torch.manual_seed(seed)
-    denoiser = Denoiser(spec, max(sigma_data, 1e-3), max(math.sqrt(residual), 1e-3)).to(device)
-    average = Denoiser(spec, denoiser.sigma_data, denoiser.sigma_residual).to(device)
+    ratio = sampler.degradation.ratio
+    denoiser = Denoiser(spec, max(sigma_data, 1e-3), max(math.sqrt(residual), 1e-3), ratio).to(device)
+    average = Denoiser(spec, denoiser.sigma_data, denoiser.sigma_residual, ratio).to(device)
     average.load_state_dict(denoiser.state_dict())
     return TrainingState(denoiser, average, make_optimiser(denoiser))
 
@@ -130,12 +131,15 @@ def run_training(
     seed: int,
     save: Callable[[TrainingState], None],
     progress: Callable[[TrainingState], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train to the end, saving every `checkpoint_every_s` seconds and after the last step."""
+    """Train to the end, or until `stop()`, saving every `checkpoint_every_s` seconds and after the last step."""
     saved = time.monotonic()
     for current in train(state, spec, sampler, seed):
         progress(current)
         if time.monotonic() - saved > spec.checkpoint_every_s:
             save(current)
             saved = time.monotonic()
+        if stop():
+            break
     save(state)

@@ -10,7 +10,7 @@ from torch import Tensor
 from isofield.geometry import AxialMap
 from isofield.interpolation import phase_features
 from isofield.measurement import MeasurementModel, neighbour_matrices
-from isofield.prior.network import UNet2d
+from isofield.prior.network import UNet2d, axial_fold
 from isofield.prior.precision import mixed_precision
 from isofield.prior.spec import PriorSpec
 from isofield.quality.baselines.baseline import cubic_planes
@@ -54,6 +54,7 @@ class SupervisedBound:
         self.residual = truth_units.astype(np.float32) - self.base
         self.scale = max(float(self.residual.std()), 1e-6)
         self.waves = phase_features(axial, 0, axial.n_planes)
+        self.step = int(axial.ratio) if axial.ratio.denominator == 1 else 1
 
     def train(self, sections: np.ndarray, model: MeasurementModel, seconds: float, seed: int) -> None:
         """Train on the other volume; the `sections` that are to be reconstructed are not looked at. `model` measured both."""
@@ -61,13 +62,14 @@ class SupervisedBound:
         # The same view in depth as the prior has: what stands beside a slice.
         self.beside = {axis: self._beside(self.base, axis) for axis in (1, 2)}
         torch.manual_seed(seed)
-        network = UNet2d(1 + 2 * self.spec.neighbours + len(self.waves), self.spec.channels, self.spec.n_residual_blocks)
+        n_in, fold = 1 + 2 * self.spec.neighbours + len(self.waves), axial_fold(model.ratio)
+        network = UNet2d(n_in, self.spec.channels, self.spec.n_residual_blocks, fold)
         network = network.to(self.device, memory_format=torch.channels_last)
 
         def loss(step: int) -> Tensor:
             batch = self.batch((seed, step), symmetric=model.operator != "kernel")
             condition, target = (torch.from_numpy(a).to(self.device) for a in batch)
-            return F.mse_loss(self._predict(network, condition), target)
+            return F.mse_loss(self._predict(network, condition, 0), target)
 
         recipe = Recipe(self.spec.learning_rate, self.spec.warmup_steps, self.spec.ema_decay)
         self.network, self.n_steps = train_within(network, loss, recipe, seconds, self.steps)
@@ -83,8 +85,12 @@ class SupervisedBound:
         for _ in range(self.spec.batch):
             across = 1 + int(rng.integers(2))
             along = 3 - across
-            size = (patch[0], min(patch[1], patch[2]))
-            z, start = rng.integers(self.base.shape[0] - size[0] + 1), rng.integers(self.base.shape[along] - size[1] + 1)
+            size = (patch[0] - patch[0] % self.step or patch[0], min(patch[1], patch[2]))
+            z, start = (
+                int(rng.integers(n - side + 1)) for n, side in zip((len(self.base), self.base.shape[along]), size, strict=True)
+            )
+            # Patches begin where a section does, as those of the prior.
+            z -= z % self.step
             index = rng.integers(self.base.shape[across])
             base, *beside, residual = (
                 np.take(volume, index, axis=across)[z : z + size[0], start : start + size[1]]
@@ -105,10 +111,10 @@ class SupervisedBound:
         matrices = neighbour_matrices(self.model, base.shape[axis], self.spec.neighbours)
         return [np.moveaxis(np.tensordot(matrix, base, axes=(1, axis)), 0, axis) for matrix in matrices]
 
-    def _predict(self, network: torch.nn.Module, condition: Tensor) -> Tensor:
+    def _predict(self, network: torch.nn.Module, condition: Tensor, lead: int) -> Tensor:
         with mixed_precision(self.device):
             scalar = condition.new_zeros(len(condition))
-            return network(condition.contiguous(memory_format=torch.channels_last), scalar).float()
+            return network(condition.contiguous(memory_format=torch.channels_last), scalar, lead).float()
 
     @torch.inference_mode()
     def reconstruct(self, sections: np.ndarray, axial: AxialMap, begin: int, end: int) -> np.ndarray:
@@ -125,6 +131,6 @@ class SupervisedBound:
                 channels = torch.from_numpy(np.ascontiguousarray(seen[part])).to(self.device)
                 shape = (len(channels), len(waves), *channels.shape[2:])
                 condition = torch.cat([channels, waves[None, :, :, None].expand(shape)], dim=1)
-                residual = self._predict(self.network, condition)[:, 0, inner]
+                residual = self._predict(self.network, condition, first % self.step)[:, 0, inner]
                 target[part] += residual.cpu().numpy() * (self.scale / 2)
         return planes
