@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isofield.blocks import BlockGrid, BlocksSpec, split_evenly
+from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.geometry import ZYX, Roi
 
 quick = settings(max_examples=60, deadline=None)
@@ -214,15 +214,10 @@ def test_a_margin_that_is_negative_or_beyond_the_context_is_refused(margin):
     assert BlockGrid(ZYX(8, 8, 8), ZYX(4, 4, 4), ZYX(2, 2, 2), (2, 0, 2)).margin == ZYX(2, 0, 2)
 
 
-# Jobs
-
-
 @quick
-@given(st.lists(st.integers(), max_size=60), st.integers(1, 20))
-def test_splitting_keeps_order_and_shares_evenly(items, n_parts):
-    parts = split_evenly(items, n_parts)
-    lengths = [len(part) for part in parts]
-    assert len(parts) == n_parts
-    assert [item for part in parts for item in part] == items
-    assert max(lengths) - min(lengths) <= 1
-    assert lengths == sorted(lengths, reverse=True)
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 5))
+def test_spans_along_an_axis_are_those_of_the_blocks(length, core, margin):
+    grid = BlockGrid(ZYX(3, length, 5), ZYX(3, core, 5), ZYX(5, 5, 5))
+    blocks = [grid[i] for i in range(grid.n_blocks)]
+    grown = [block.write_roi.grown((0, margin, 0)).intersect(grid.bounds) for block in blocks]
+    assert grid.spans(1, margin).tolist() == [[roi.offset.y, roi.end.y] for roi in grown]

@@ -10,9 +10,10 @@ import shutil
 import pytest
 
 from isofield.errors import InputError
+from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.records import BlockRecord, RecordStore, fingerprint, write_bytes_atomic, write_json
+from isofield.records import BlockRecord, fingerprint, write_bytes_atomic, write_json
 from isofield.recovery import withdraw_false_records
 from isofield.status import current_store, run_status
 
@@ -53,7 +54,7 @@ def payload(index: int) -> bytes:
     return bytes([index]) * (100 + index)
 
 
-def publish(store: RecordStore, index: int, state: str) -> None:
+def publish(store: FieldStore, index: int, state: str) -> None:
     message = {"failed": "diverged in 2 attempts", "skipped": "no contrast"}.get(state)
     record = BlockRecord(block_id=index, state=state, fingerprint=store.fingerprint, seconds=2.0 + index, message=message)
     store.publish(record, payload(index) if state == "done" else None)
@@ -65,7 +66,7 @@ def paths(tmp_path):
     paths = RunPaths(tmp_path / "small")
     write_json(paths.plan, PLAN)
     write_json(paths.current_fit, {"fingerprint": FINGERPRINT})
-    store = RecordStore(paths.fields, FINGERPRINT)
+    store = FieldStore(paths.fields, FINGERPRINT)
     for index, state in enumerate(STATES):
         publish(store, index, state)
     return paths
@@ -93,7 +94,7 @@ def test_status_reads_well_and_is_json(paths):
 
 
 def test_a_block_whose_field_is_gone_is_missing_whatever_its_record_says(paths):
-    RecordStore(paths.fields, FINGERPRINT).payload_path(1).unlink()
+    FieldStore(paths.fields, FINGERPRINT).loose.payload_path(1).unlink()
     status = run_status(paths)
     assert (status.done, status.missing) == (3, 3)
 
@@ -113,7 +114,7 @@ def test_before_the_first_fit_everything_is_missing(paths):
 
 
 def test_a_finished_run_says_nothing_of_time_left(paths):
-    store = RecordStore(paths.fields, FINGERPRINT)
+    store = FieldStore(paths.fields, FINGERPRINT)
     for index in (4, 6, 7):
         publish(store, index, "done")
     status = run_status(paths)
@@ -128,7 +129,7 @@ def test_a_folder_without_a_plan_is_no_run(tmp_path):
 
 # Withdrawing
 
-JOBS = {"fit-0.json": (0, 1), "fit-1.json": (2, 3), "fit-2.json": (5, 6), "fit-3.json": (4, 7)}
+JOBS = {f"fit-{job}.json": range(2 * job, 2 * job + 2) for job in range(4)}
 SHARDS = {"blend-0.json": ((0, 0, 0), (0, 0, 16)), "blend-1.json": ((16, 16, 0), (16, 16, 16))}
 
 
@@ -139,13 +140,11 @@ def shard_file(paths, offset):
 @pytest.fixture
 def finished(paths):
     """The same run with every job done, as fit_job and blend_job leave it."""
-    store = RecordStore(paths.fields, FINGERPRINT)
+    store = FieldStore(paths.fields, FINGERPRINT)
     for index in (4, 6, 7):
         publish(store, index, "done")
     for name, blocks in JOBS.items():
-        records = {i: store.read(i) for i in blocks}
-        claims = {i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in records.items()}
-        write_json(paths.root / "jobs" / name, {"fingerprint": FINGERPRINT, "job": int(name[4]), "blocks": claims})
+        write_json(paths.root / "jobs" / name, {"fingerprint": FINGERPRINT, "job": int(name[4]), "pack": store.pack(blocks)})
     for name, offsets in SHARDS.items():
         shards = []
         for offset in offsets:
@@ -155,7 +154,7 @@ def finished(paths):
             shards.append({"offset": offset, "side": SIDE, "bytes": len(content), "sha256": digest})
         write_json(paths.root / "jobs" / name, {"job": int(name[6]), "shards": shards})
     write_json(paths.canvas, {"levels": 2})
-    write_json(paths.pyramid, {"levels": 2})
+    write_json(paths.pyramid_job(0), {"levels": 2})
     return paths
 
 
@@ -163,7 +162,7 @@ def jobs(paths) -> set[str]:
     return {path.name for path in (paths.root / "jobs").iterdir()}
 
 
-EVERYTHING = {*JOBS, *SHARDS, "canvas.json", "pyramid.json"}
+EVERYTHING = {*JOBS, *SHARDS, "canvas.json", "pyramid-0.json"}
 
 
 def test_where_all_is_sound_nothing_is_withdrawn(finished):
@@ -176,58 +175,66 @@ def newer(path, than) -> None:
     os.utime(path, ns=(later, later))
 
 
-def delete(store, index):
-    store.payload_path(index).unlink()
+def delete(path):
+    path.unlink()
 
 
-def cut_off(store, index):
-    path = store.payload_path(index)
+def cut_off(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def change_a_byte(store, index):
-    path = store.payload_path(index)
+def change_a_byte(path):
+    record = path.stat().st_mtime_ns
     data = bytearray(path.read_bytes())
-    data[3] ^= 1
+    data[-3] ^= 1
     path.write_bytes(data)
-    newer(path, store.record_path(index))
+    os.utime(path, ns=(record + 10**10, record + 10**10))
 
 
-def delete_record(store, index):
-    store.record_path(index).unlink()
-
-
-def damage_record(store, index):
-    store.record_path(index).write_text("{")
-
-
-def fail_later(store, index):
-    publish(store, index, "failed")
-
-
-DAMAGES = (delete, cut_off, change_a_byte, delete_record, damage_record, fail_later)
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize(("index", "job"), [(1, "fit-0.json"), (3, "fit-1.json"), (7, "fit-3.json")])
-def test_one_damaged_field_withdraws_just_its_job(finished, damage, index, job):
-    damage(RecordStore(finished.fields, FINGERPRINT), index)
-    assert withdraw_false_records(finished) == [job]
-    assert jobs(finished) == EVERYTHING - {job}
+@pytest.mark.parametrize("damage", [delete, cut_off, change_a_byte], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("job", [0, 1, 3])
+def test_one_damaged_pack_withdraws_just_its_job(finished, damage, job):
+    name = f"fit-{job}.json"
+    damage(FieldStore(finished.fields, FINGERPRINT).pack_path(JOBS[name]))
+    assert withdraw_false_records(finished) == [name]
+    assert jobs(finished) == EVERYTHING - {name}
     assert withdraw_false_records(finished) == []
 
 
-def test_a_skipped_block_without_its_record_withdraws_its_job(finished):
-    RecordStore(finished.fields, FINGERPRINT).record_path(2).unlink()
-    assert withdraw_false_records(finished) == ["fit-1.json"]
-
-
-def test_a_field_that_only_looks_newer_is_compared_and_kept(finished):
+def test_a_pack_that_only_looks_newer_is_compared_and_kept(finished):
     """As after copying a run to another disk."""
-    store = RecordStore(finished.fields, FINGERPRINT)
-    for index in (0, 3, 6):
-        newer(store.payload_path(index), store.record_path(index))
+    for name, blocks in JOBS.items():
+        newer(FieldStore(finished.fields, FINGERPRINT).pack_path(blocks), finished.root / "jobs" / name)
     assert withdraw_false_records(finished) == []
+
+
+def test_fields_that_were_tidied_away_are_as_they_should_be(finished):
+    FieldStore(finished.fields, FINGERPRINT).tidy()
+    assert withdraw_false_records(finished) == []
+    status = run_status(finished)
+    assert (status.done, status.skipped, status.missing) == (7, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "needed"),
+    [("blend-0.json", range(4)), ("blend-1.json", range(4)), ("canvas.json", range(4)), ("pyramid-0.json", ())],
+)
+def test_what_must_be_blended_again_after_tidying_is_fitted_again(finished, lost, needed):
+    """Blocks of 16 with an overlap of 2: shards of 16 need all 8 of them here."""
+    FieldStore(finished.fields, FINGERPRINT).tidy()
+    (finished.root / "jobs" / lost).unlink()
+    assert withdraw_false_records(finished) == [f"fit-{job}.json" for job in needed]
+
+
+def test_a_lost_shard_after_tidying_withdraws_its_job_and_the_fits_below(finished):
+    FieldStore(finished.fields, FINGERPRINT).tidy()
+    shard_file(finished, (0, 0, 16)).unlink()
+    assert set(withdraw_false_records(finished)) == {"blend-0.json", *JOBS}
+
+
+def test_a_lost_shard_with_its_fields_kept_withdraws_its_job_alone(finished):
+    shard_file(finished, (0, 0, 16)).unlink()
+    assert withdraw_false_records(finished) == ["blend-0.json"]
 
 
 def test_all_fields_deleted_withdraws_all_fit_jobs(finished):
@@ -237,7 +244,7 @@ def test_all_fields_deleted_withdraws_all_fit_jobs(finished):
 
 
 def test_the_fields_of_one_fit_deleted_withdraws_all_fit_jobs(finished):
-    shutil.rmtree(RecordStore(finished.fields, FINGERPRINT).folder)
+    shutil.rmtree(FieldStore(finished.fields, FINGERPRINT).folder)
     assert withdraw_false_records(finished) == sorted(JOBS)
 
 

@@ -1,11 +1,12 @@
-"""Blocks that cover a volume, and the jobs they are bundled into."""
+"""Blocks that cover a volume."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from isofield.geometry import ZYX, Roi
@@ -124,6 +125,12 @@ class BlockGrid:
         _, ny, nx = self.grid_shape
         return ZYX(index // (ny * nx), index // nx % ny, index % nx)
 
+    def spans(self, axis: int, margin: int = 0) -> np.ndarray:
+        """(n, 2) begin and end of what the blocks along one axis own, grown by `margin` within the volume."""
+        begin = np.arange(0, self.shape[axis], self.core[axis])
+        end = np.minimum(begin + self.core[axis], self.shape[axis])
+        return np.stack([np.maximum(begin - margin, 0), np.minimum(end + margin, self.shape[axis])], axis=1)
+
     def touching(self, roi: Roi, margin: int = 0) -> list[int]:
         """Indices, ascending, of the blocks whose write_roi grown by `margin` meets `roi`."""
         grown = roi.grown(ZYX(margin, margin, margin)).intersect(self.bounds)
@@ -144,14 +151,3 @@ def _even_side(length: int, longest: int) -> int:
     rounded = -(-side // 4) * 4
     remainder = length - (n - 1) * rounded
     return rounded if rounded <= longest and remainder >= rounded / 2 else side
-
-
-def split_evenly(items: Sequence[int], n_parts: int) -> list[list[int]]:
-    """`items` in order, cut into `n_parts` runs whose lengths differ by at most one; the first runs are the longer."""
-    small, n_longer = divmod(len(items), n_parts)
-    parts, begin = [], 0
-    for part in range(n_parts):
-        end = begin + small + (part < n_longer)
-        parts.append(list(items[begin:end]))
-        begin = end
-    return parts

@@ -15,8 +15,9 @@ from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.progress import say
 from isofield.stages import SECTIONS_READ
+from isofield.stages.stopping import StoppedError
 
-EXIT_FAILED, EXIT_INPUT = 1, 2
+EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 STAGES = {
     "plan": "look at the volume and fix geometry, normalisation, blocks and jobs",
@@ -24,11 +25,13 @@ STAGES = {
     "canvas": "create the empty OME-Zarr",
     "fit": "fit the fields of one job's blocks; blocks that are done are kept",
     "blend": "blend the fields into the output shards of one job",
-    "pyramid": "compute the coarser levels and write the provenance",
+    "pyramid": "compute the coarser levels of one job's part of the image",
+    "finish": "compute the coarsest levels and write the provenance",
     "measure": "compute the metrics",
     "report": "write the HTML report and the neuroglancer state",
+    "tidy": "remove the fields that have been blended, unless run.keep_fields is set",
 }
-TAKES_JOB = ("fit", "blend")
+TAKES_JOB = ("fit", "blend", "pyramid")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,15 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(f"isofield {args.command}: {error}")
         return EXIT_INPUT
+    except StoppedError as stopped:
+        say(str(stopped))
+        return EXIT_FAILED
     except BrokenPipeError:
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        say(f"isofield {args.command}: interrupted")
+        return EXIT_INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="isofield",
         description="Isotropic volumes from anisotropic 3-D microscopy.",
-        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, measure, report. "
+        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, finish, measure, report, tidy. "
         "snakemake --configfile CONFIG runs all of them, in parallel and only where something is missing.",
     )
     top.add_argument("--version", action="version", version=f"isofield {__version__}")
@@ -180,9 +189,15 @@ def _stage(name: str) -> Callable:
         return _fit
     if name == "blend":
         return _blend
-    from isofield.stages.imaging import build_pyramid, make_canvas
+    if name == "pyramid":
+        return _pyramid
+    if name == "tidy":
+        from isofield.stages.tidying import tidy_run
 
-    run = {"canvas": make_canvas, "pyramid": build_pyramid}[name]
+        return lambda config, paths, job: tidy_run(config, paths)
+    from isofield.stages.imaging import finish_image, make_canvas
+
+    run = {"canvas": make_canvas, "finish": finish_image}[name]
     return lambda config, paths, job: run(config, paths)
 
 
@@ -206,6 +221,14 @@ def _blend(config: Sections, paths: RunPaths, job: int | None) -> None:
 
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_blend_jobs):
         blend_job(config, paths, one)
+
+
+def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
+    from isofield.plan import Plan
+    from isofield.stages.imaging import build_pyramid
+
+    for one in [job] if job is not None else range(len(Plan.load(paths.plan).jobs.pyramid)):
+        build_pyramid(config, paths, one)
 
 
 def _run_status(args: argparse.Namespace) -> None:

@@ -39,6 +39,11 @@ class RunSpec(Spec):
     memory_gb: PositiveFloat | None = Field(
         None, description="memory one job may use in GB (10^9 bytes); null: what this machine has"
     )
+    keep_fields: bool = Field(
+        False,
+        description="keep the fitted fields once the image is complete, about as many bytes as it has voxels; without them a "
+        "lost or changed part of the image is fitted anew",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -62,9 +62,16 @@ class RunPaths:
     def canvas(self) -> Path:
         return self.root / "jobs" / "canvas.json"
 
+    def pyramid_job(self, job: int | str) -> Path:
+        return self.root / "jobs" / f"pyramid-{job}.json"
+
     @property
-    def pyramid(self) -> Path:
-        return self.root / "jobs" / "pyramid.json"
+    def finish(self) -> Path:
+        return self.root / "jobs" / "finish.json"
+
+    @property
+    def tidy(self) -> Path:
+        return self.root / "jobs" / "tidy.json"
 
     @property
     def shards(self) -> Path:

@@ -15,7 +15,9 @@ from isofield.config import Config, Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
 from isofield.intensity import Intensity
+from isofield.jobs import Jobs, blocks_reaching, shards_in
 from isofield.measurement import Kernel, MeasurementModel
+from isofield.omezarr.spec import OutputSpec
 from isofield.records import read_json
 from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
@@ -41,6 +43,7 @@ class Layout:
     n_fit_jobs: int
     n_shards: int
     n_blend_jobs: int
+    jobs: Jobs
 
 
 def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
@@ -73,18 +76,31 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
     axial = AxialMap(ratio, roi.shape.z)
     shape = ZYX(axial.n_planes, roi.shape.y, roi.shape.x)
     grid = BlockGrid.even(shape, config.blocks)
-    per_job = config.fit.blocks_per_job or max(DEFAULT_BLOCKS_PER_JOB, ceil(grid.n_blocks / MAX_FIT_JOBS))
-    n_shards = ZYX(*(ceil(side / config.output.shard_vox) for side in shape)).volume
-    return Layout(
-        roi,
-        axial,
-        dx,
-        shape,
-        grid,
-        ceil(grid.n_blocks / per_job),
-        n_shards,
-        ceil(n_shards / config.output.shards_per_job),
-    )
+    region = output_region(config.output, shape)
+    n_blocks = len(blocks_reaching(grid, config.blocks.overlap_vox, region))
+    n_shards = len(shards_in(shape, config.output.shard_vox, region))
+    per_job = config.fit.blocks_per_job or max(DEFAULT_BLOCKS_PER_JOB, ceil(n_blocks / MAX_FIT_JOBS))
+    n_fit, n_blend = ceil(n_blocks / per_job), ceil(n_shards / config.output.shards_per_job)
+    jobs = Jobs(grid, config.blocks.overlap_vox, config.output.shard_vox, region, n_fit, n_blend, config.output.pyramid_span)
+    return Layout(roi, axial, dx, shape, grid, n_fit, n_shards, n_blend, jobs)
+
+
+def output_region(spec: OutputSpec, shape: ZYX) -> Roi | None:
+    """The part of the output that is made. Raises InputError unless it lies in the volume and consists of whole shards."""
+    if spec.region_vox is None:
+        return None
+    side = spec.shard_vox
+    for axis, (begin, end), length in zip("zyx", spec.region_vox, shape, strict=True):
+        whole_end = end % side == 0 or end == length
+        if begin % side or not whole_end or not begin < end <= length:
+            near = min(max(1, round(end / side)) * side, length)
+            raise InputError(
+                "output.region_vox",
+                [list(pair) for pair in spec.region_vox],
+                f"along {axis} it must begin and end at whole shards of {side} voxels, or end with the volume at {length}",
+                f"Along {axis} give [{begin // side * side}, {near}], say",
+            )
+    return Roi.between(*zip(*spec.region_vox, strict=True))
 
 
 class Plan(Spec):
@@ -112,6 +128,11 @@ class Plan(Spec):
     n_blend_jobs: int
     n_shards: int
     shard_vox: int
+    pyramid_span: int = Field(8, description="shards along each side of what a pyramid job owns")
+    region: tuple[tuple[int, int, int], tuple[int, int, int]] | None = Field(
+        None, description="offset and shape of the part of the output that is made; null: all of it"
+    )
+    empty_below: float | None = Field(None, description="blocks without a measured grey value above this are not fitted")
     has_truth: bool
     projected: dict[str, float] = Field(description="bytes of memory per job, bytes and files on disk")
     fingerprints: dict[str, str] = Field(description="volume: source, intensity, measurement; geometry: that and the blocks")
@@ -142,6 +163,13 @@ class Plan(Spec):
     @property
     def block_grid(self) -> BlockGrid:
         return BlockGrid(ZYX(*self.shape), *(ZYX(*self.grid[name]) for name in ("core", "context", "margin")))
+
+    @property
+    def jobs(self) -> Jobs:
+        region = Roi(*self.region) if self.region else None  # type: ignore[arg-type]
+        return Jobs(
+            self.block_grid, self.overlap_vox, self.shard_vox, region, self.n_fit_jobs, self.n_blend_jobs, self.pyramid_span
+        )
 
     @property
     def contrast(self) -> Intensity:

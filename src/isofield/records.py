@@ -15,11 +15,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -101,8 +101,12 @@ def partial_sibling(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
-def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Publish `data` as `path`, replacing what is there; makes parents. On an error `path` is untouched."""
+@contextmanager
+def publishing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path`, replacing what is there, once all is on disk; on an error `path` is untouched.
+
+    Makes parents.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_sibling(path)
@@ -110,7 +114,7 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -118,6 +122,12 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -
         partial.unlink(missing_ok=True)
         raise
     fsync_dir(path.parent)
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Publish `data` as `path`, replacing what is there; makes parents. On an error `path` is untouched."""
+    with publishing(path) as file:
+        file.write(data)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isofield.errors import InputError
+from isofield.fieldstore import RECORDS, FieldStore
 from isofield.paths import RunPaths
-from isofield.records import RecordStore, read_json, sha256_file
+from isofield.plan import Plan
+from isofield.records import read_json, sha256_file
 from isofield.status import current_store
 
 LOOKING = frozenset(
@@ -57,32 +59,82 @@ def withdraw_false_records(
 ) -> list[str]:
     """Names of the results whose claims no longer hold; with `remove` they are gone afterwards.
 
-    Job records: a field or shard they name is gone or changed. With `marks` (stage -> mark of its part of the configuration)
-    also what was made from another configuration, by hand say, so that the workflow has no note of it; with `identity` a
-    plan of another volume or kernel. A prior of another volume than the plan's goes too. The workflow asks once, when it
-    starts. Only records go, never a field or a shard.
+    Job records: a pack of fields or a shard they name is gone or changed. With `marks` (stage -> mark of its part of the
+    configuration) also what was made from another configuration, by hand say, so that the workflow has no note of it; with
+    `identity` a plan of another volume or kernel. A prior of another volume than the plan's goes too, and fit jobs whose fields
+    were tidied away but are needed to blend again. The workflow asks once, when it starts. Only records go, never a field or a
+    shard.
     """
     false = _stale(paths, marks or {}, identity)
-    store = current_store(paths)
+    fits = _fitted(paths)
     for path in sorted((paths.root / "jobs").glob("*.json")):
-        if path not in false and not _holds(path, paths, store):
+        if path not in false and not _holds(path, paths, fits):
             false.append(path)
+    false += [path for path in _needed_again(paths, false) if path not in false]
     if remove:
         for path in false:
             path.unlink(missing_ok=True)
     return [path.name for path in false]
 
 
-def _holds(path: Path, paths: RunPaths, store: RecordStore | None) -> bool:
+def _fitted(paths: RunPaths) -> FieldStore | None:
+    try:
+        return current_store(paths)
+    except InputError:
+        return None
+
+
+def _holds(path: Path, paths: RunPaths, store: FieldStore | None) -> bool:
     record = _readable(path)
     if not record:
         return False
+    recorded_ns = path.stat().st_mtime_ns
     if path.name.startswith("fit-"):
         # Without a current fit there is no field at all: the whole folder was deleted.
-        return store is not None and (record["fingerprint"] != store.fingerprint or _blocks_hold(store, record["blocks"]))
+        return store is not None and (
+            record["fingerprint"] != store.fingerprint or _pack_holds(store, record["pack"], recorded_ns)
+        )
     if path.name.startswith("blend-"):
-        return all(_shard_holds(paths, shard, path.stat().st_mtime_ns) for shard in record["shards"])
+        return all(_shard_holds(paths, shard, recorded_ns) for shard in record["shards"])
     return True
+
+
+def _needed_again(paths: RunPaths, false: list[Path]) -> list[Path]:
+    """Records of fit jobs without fields, of which blend jobs that have to run again need some."""
+    store, plan = _fitted(paths), _planned(paths)
+    if store is None or plan is None:
+        return []
+    redrawn = paths.canvas in false or not paths.canvas.exists()
+    records = {job: paths.blend_job(job) for job in range(plan.n_blend_jobs)}
+    again = [job for job, path in records.items() if redrawn or path in false or not path.exists()]
+    needed: set[int] = set()
+    for job in again:
+        needed.update(plan.jobs.fits_before(job))
+    lacking = []
+    for path in (paths.fit_job(job) for job in sorted(needed)):
+        pack = _readable(path).get("pack")
+        if pack and not (store.folder / pack["file"]).exists():
+            lacking.append(path)
+    return lacking
+
+
+def _planned(paths: RunPaths) -> Plan | None:
+    try:
+        return Plan.load(paths.plan)
+    except InputError:
+        return None
+
+
+def _pack_holds(store: FieldStore, pack: dict, recorded_ns: int) -> bool:
+    """Whether a job's fields are as it left them; a file whose time changed since is read and compared.
+
+    What was tidied away is as it should be.
+    """
+    file = store.folder / pack["file"]
+    if not file.exists():
+        return file.with_suffix(RECORDS).exists()
+    about = file.stat()
+    return about.st_size == pack["bytes"] and (about.st_mtime_ns <= recorded_ns or sha256_file(file) == pack["sha256"])
 
 
 def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, object] | None) -> list[Path]:
@@ -92,8 +144,10 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
         "canvas": [paths.canvas],
         "fit": sorted(paths.root.glob("jobs/fit-*.json")),
         "blend": sorted(paths.root.glob("jobs/blend-*.json")),
-        "pyramid": [paths.pyramid],
+        "pyramid": sorted(paths.root.glob("jobs/pyramid-*.json")),
+        "finish": [paths.finish],
         "measure": [paths.metrics],
+        "tidy": [paths.tidy],
     }
     stale = []
     for stage, mark in marks.items():
@@ -117,19 +171,6 @@ def _readable(path: Path) -> dict:
     except InputError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _blocks_hold(store: RecordStore, blocks: dict[str, dict]) -> bool:
-    """Whether every block is as the job left it; a file whose time changed since its record is read and compared."""
-    for key, block in blocks.items():
-        index = int(key)
-        if store.state(index) != block["state"]:
-            return False
-        payload, record = store.payload_path(index), store.record_path(index)
-        touched = block["state"] == "done" and payload.stat().st_mtime_ns > record.stat().st_mtime_ns
-        if touched and not store.check(index):
-            return False
-    return True
 
 
 def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:

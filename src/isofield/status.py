@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 
+from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.records import RecordStore, read_json
+from isofield.records import read_json
 
 
 @dataclass(frozen=True)
@@ -48,38 +49,39 @@ def run_status(paths: RunPaths) -> RunStatus:
     """Status of the run in `paths`. Raises InputError when it has no plan yet."""
     plan = Plan.load(paths.plan)
     store = current_store(paths)
-    states = store.scan(range(plan.n_blocks)) if store else dict.fromkeys(range(plan.n_blocks), "missing")
-    counts = Counter(states.values())
-    seconds, failed, messages = [], [], []
-    for index, state in states.items():
-        if state in ("done", "failed") and store:
-            record = store.read(index)
-            if record is not None and state == "done":
-                seconds.append(record.seconds)
-            elif record is not None:
-                failed.append(index)
-                messages.append(record.message or "")
-    pace = sum(seconds) / len(seconds) if seconds else None
-    left = counts["missing"] + counts["failed"]
+    counts: Counter[str] = Counter()
+    seconds, failed = 0.0, {}
+    wanted = plan.jobs.blocks
+    for index, record in store.records() if store else ():
+        if index not in wanted:
+            continue
+        counts[record["state"]] += 1
+        if record["state"] == "done":
+            seconds += record.get("seconds", 0.0)
+        elif record["state"] == "failed":
+            failed[index] = record.get("message") or ""
+    pace = seconds / counts["done"] if counts["done"] else None
+    missing = plan.n_blocks - counts["done"] - counts["failed"] - counts["skipped"]
+    left = missing + counts["failed"]
     return RunStatus(
         plan.run_name,
         plan.n_blocks,
         counts["done"],
         counts["failed"],
         counts["skipped"],
-        counts["missing"],
+        missing,
         pace,
         None if pace is None else pace * left,
-        tuple(failed),
-        tuple(messages),
+        tuple(sorted(failed)),
+        tuple(failed[index] for index in sorted(failed)),
     )
 
 
-def current_store(paths: RunPaths) -> RecordStore | None:
+def current_store(paths: RunPaths) -> FieldStore | None:
     """The record store of the fit that ran last; None before the first one."""
     return fitted_store(paths) if paths.current_fit.exists() else None
 
 
-def fitted_store(paths: RunPaths) -> RecordStore:
+def fitted_store(paths: RunPaths) -> FieldStore:
     """The record store of the fit that ran last. Raises InputError before the first one."""
-    return RecordStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+    return FieldStore(paths.fields, read_json(paths.current_fit)["fingerprint"])

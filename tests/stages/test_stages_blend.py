@@ -75,14 +75,14 @@ def test_another_fit_is_another_image(run, finished):
 
 
 def test_a_damaged_field_is_noticed_and_withdrawn(run, capsys):
-    field = run.store.payload_path(3)
-    data = bytearray(field.read_bytes())
-    data[-5] ^= 1
-    field.write_bytes(data)
+    pack = run.store.pack_path(range(4))
+    data = bytearray(pack.read_bytes())
+    data[-5] ^= 1  # the last field in it is that of block 3
+    pack.write_bytes(data)
     assert unblended(run).stage("canvas") == 0
     assert run.stage("blend") == 2
     assert "was damaged after it was written" in capsys.readouterr().err
-    assert run.store.state(3) == "missing"
+    assert [i for i, state in run.states().items() if state == "missing"] == [3]
     # The two commands that the message asks for.
     assert run.stage("fit") == 0
     assert run.stage("blend") == 0

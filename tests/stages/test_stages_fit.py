@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_run import TinyRun, times
 
+from isofield.fieldstore import FieldStore
 from isofield.source import open_source
 from isofield.stages import fitting
 from isofield.stages.blocks_io import MeasuredBlocks, block_seed
@@ -35,22 +36,49 @@ def test_fitting_again_does_nothing(run):
     assert run.fields() == done
 
 
-@pytest.mark.parametrize("damage", ["field deleted", "record deleted", "field cut", "bit flipped"])
-def test_one_lost_block_is_fitted_again_to_the_same_bytes(run, damage):
-    before, done = times(run.store.folder), run.fields()
-    field, record = run.store.payload_path(BROKEN), run.store.record_path(BROKEN)
-    data = bytearray(field.read_bytes())
-    data[-1] ^= 1
+@pytest.mark.parametrize("damage", ["pack deleted", "pack cut", "bit flipped", "table damaged"])
+def test_what_is_lost_is_fitted_again_to_the_same_bytes(run, damage):
+    done, packs = run.fields(), sorted(run.store.folder.glob("*.pack"))
+    other, pack = times(run.store.folder)[packs[0].name], packs[1]
+    data = bytearray(pack.read_bytes())
+    lost = {"pack deleted": 4, "pack cut": 1, "bit flipped": 1, "table damaged": 4}[damage]
     {
-        "field deleted": field.unlink,
-        "record deleted": record.unlink,
-        "field cut": lambda: field.write_bytes(data[:-7]),
-        "bit flipped": lambda: field.write_bytes(data),
+        "pack deleted": pack.unlink,
+        "pack cut": lambda: pack.write_bytes(data[:-7]),
+        "bit flipped": lambda: pack.write_bytes(data[:-1] + bytes([data[-1] ^ 1])),
+        "table damaged": lambda: pack.write_bytes(data[:20] + b"?" + data[21:]),
     }[damage]()
+    assert len(run.fields()) == 8 - lost
     assert run.stage("fit") == 0
     assert run.fields() == done
     after = times(run.store.folder)
-    assert {name for name in after if after[name] != before[name]} == {field.name, record.name}
+    assert sorted(after) == [path.name for path in packs], "what lay loose in the meantime is packed"
+    assert after[packs[0].name] == other
+    # No more was fitted than was lost: the other records say when they were made.
+    assert json.loads(run.paths.fit_job(1).read_bytes())["states"] == {"done": 4}
+
+
+def test_blocks_lie_loose_until_their_job_is_complete(run, finished, monkeypatch):
+    """As a job that is killed leaves them; a record whose field is gone is no block."""
+    without_fields(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "load_prior", breaking(run, BROKEN))
+        assert run.stage("fit", 1) == 1
+    names = sorted(path.name for path in run.store.folder.iterdir())
+    assert [n for n in names if n.endswith(".safetensors")] == [f"block-{i:06d}.safetensors" for i in (4, 6, 7)]
+    run.store.loose.payload_path(6).unlink()
+    seen = []
+    publish = FieldStore.publish
+
+    def remembered(store, record, payload):
+        seen.append(record.block_id)
+        return publish(store, record, payload)
+
+    monkeypatch.setattr(FieldStore, "publish", remembered)
+    assert run.stage("fit", 1) == 0
+    assert seen == [5, 6]
+    assert [path.name for path in run.store.folder.iterdir()] == ["blocks-0000004-0000008.pack"]
+    assert {i: d for i, d in finished.fields().items() if i >= 4} == run.fields()
 
 
 def test_jobs_in_any_order_fit_the_same_fields(run, finished):
@@ -58,7 +86,8 @@ def test_jobs_in_any_order_fit_the_same_fields(run, finished):
     for job in (1, 0):
         assert run.stage("fit", job) == 0
         record = json.loads(run.paths.fit_job(job).read_bytes())
-        assert sorted(map(int, record["blocks"])) == list(range(4 * job, 4 * job + 4))
+        assert record["states"] == {"done": 4}
+        assert record["pack"]["file"] == f"blocks-{4 * job:07d}-{4 * job + 4:07d}.pack"
     assert run.fields() == finished.fields()
 
 
@@ -85,7 +114,7 @@ def test_neighbours_are_those_the_prior_was_trained_with(tmp_path):
     run = TinyRun.at(tmp_path, prior={"neighbours": 0})
     for stage in ("plan", "train", "fit"):
         assert run.stage(stage) == 0
-    assert set(run.store.scan(range(8)).values()) == {"done"}
+    assert set(run.states().values()) == {"done"}
 
 
 def test_a_record_says_after_how_many_steps_its_field_was_left_as_it_was(run, finished):
@@ -147,23 +176,17 @@ def test_a_block_that_fails_costs_no_other(run, finished, monkeypatch, capsys, b
     assert (found[BROKEN].state, found[BROKEN].attempts) == ("failed", 2)
     assert "diverged in 2 attempts" in found[BROKEN].message
     assert {i for i, record in found.items() if record.state == "done"} == set(range(8)) - {BROKEN}
-    assert not run.store.payload_path(BROKEN).exists()
-    expected = finished.fields()
-    del expected[f"block-{BROKEN:06d}.safetensors"]
-    assert run.fields() == expected
+    assert not run.store.loose.payload_path(BROKEN).exists()
+    assert run.fields() == {i: data for i, data in finished.fields().items() if i != BROKEN}
     # The job of the failed block has no record; the other job has.
     assert [run.paths.fit_job(job).exists() for job in (0, 1)] == [True, False]
     # Nobody blends what is not there.
     assert run.stage("blend") == 2
     assert "block: 5: has no finished field" in capsys.readouterr().err
     # Once the cause is gone, just that block is fitted, to the bytes it would have had at once.
-    before = times(run.store.folder)
+    kept = {i: record.seconds for i, record in found.items() if i != BROKEN}
     assert run.stage("fit") == 0
-    after = times(run.store.folder)
-    assert {name for name in after if after[name] != before.get(name)} == {
-        f"block-{BROKEN:06d}.json",
-        f"block-{BROKEN:06d}.safetensors",
-    }
+    assert {i: record.seconds for i, record in records(run).items() if i != BROKEN} == kept
     assert run.fields() == finished.fields()
 
 
@@ -173,8 +196,7 @@ def test_a_block_that_fails_once_is_tried_again(run, finished, monkeypatch):
     assert run.stage("fit") == 0
     assert {i: record.attempts for i, record in records(run).items()} == {i: 2 if i == BROKEN else 1 for i in range(8)}
     # The second attempt took smaller steps, so its field is another one; all others are as ever.
-    differing = {name for name, data in run.fields().items() if data != finished.fields()[name]}
-    assert differing == {f"block-{BROKEN:06d}.safetensors"}
+    assert {i for i, data in run.fields().items() if data != finished.fields()[i]} == {BROKEN}
 
 
 # --- the fingerprint ---
@@ -189,7 +211,7 @@ def test_what_a_field_depends_on_makes_it_another_one(run, finished, change):
     other = run.changed(**change)
     assert other.stage("fit") == 0
     assert other.store.fingerprint != finished.store.fingerprint
-    assert set(other.store.scan(range(8)).values()) == {"done"}
+    assert set(other.states().values()) == {"done"}
     assert other.fields() != finished.fields()
     # The earlier fit is still there, so going back costs nothing.
     folder = run.paths.fields / finished.store.fingerprint[:16]

@@ -40,7 +40,7 @@ def promised(run: TinyRun, stage: str) -> int:
 
 @pytest.mark.parametrize("stage", ["fit", "blend"])
 def test_a_tiny_job_keeps_its_promise(run, stage):
-    for path in [*run.paths.fields.rglob("block-*"), *run.paths.shards.iterdir()]:
+    for path in [*run.paths.fields.rglob("blocks-*"), *run.paths.shards.iterdir()]:
         if stage == "fit" or path.parent == run.paths.shards:
             path.unlink()
     peak = peak_bytes(run, stage)

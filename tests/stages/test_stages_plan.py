@@ -11,6 +11,7 @@ from tiny_run import TinyRun, times
 
 from isofield.geometry import Roi
 from isofield.omezarr.store import read_region
+from isofield.stages import sampling
 
 EDGE = 48
 """First black column of the half-empty volume."""
@@ -110,11 +111,11 @@ def test_blocks_without_contrast_are_skipped(half_black):
     expected = {block.index for block in plan.block_grid if block.read_roi.offset.x >= EDGE}
     assert set(table.loc[table["empty"], "block_id"]) == expected
     assert len(expected) == plan.n_empty_blocks == 8
-    states = half_black.store.scan(range(plan.n_blocks))
+    states = half_black.states()
     assert {i for i, state in states.items() if state == "skipped"} == expected
     assert {state for i, state in states.items() if i not in expected} == {"done"}
-    # Filled blocks, not all blocks, are shared out among the jobs.
-    assert table[~table["empty"]].groupby("job").size().nunique() == 1
+    # Blocks are shared out whatever is in them: which job has which is known before anybody looks.
+    assert table.groupby("job").size().nunique() == 1
 
 
 def test_what_is_black_stays_black(half_black):
@@ -132,6 +133,19 @@ def test_without_truth_there_are_metrics_all_the_same(half_black):
     assert "8 blocks have no contrast" in page
 
 
+def test_blocks_that_plan_did_not_look_at_are_found_empty_when_they_are_fitted(half_black, tmp_path, monkeypatch):
+    """As in a volume too large to be looked at: every block is the same as with the looking."""
+    monkeypatch.setattr(sampling, "LOOK_VOX", 0)
+    run = half_black.changed(run={"results": str(tmp_path)})
+    run.paths.prior.parent.mkdir(parents=True)
+    run.paths.prior.write_bytes(half_black.paths.prior.read_bytes())
+    assert run.stage("plan") == 0
+    assert run.plan.n_empty_blocks == 0
+    assert run.stage("fit") == 0
+    assert run.states() == half_black.states()
+    assert run.fields() == half_black.fields()
+
+
 def test_fitting_again_keeps_skipped_blocks(half_black):
     before = times(half_black.store.folder)
     assert half_black.stage("fit") == 0
@@ -146,4 +160,4 @@ def test_a_block_that_is_no_longer_empty_is_fitted(finished, tmp_path):
     for one, state in ((strict, "skipped"), (run, "done"), (strict, "skipped")):
         assert one.stage("plan") == 0
         assert one.stage("fit") == 0
-        assert set(one.store.scan(range(8)).values()) == {state}
+        assert set(one.states().values()) == {state}

@@ -125,6 +125,7 @@ def test_a_section_that_was_not_given_is_an_error():
         ("fit", "fit"),
         ("blend", "source"),
         ("pyramid", "output"),
+        ("finish", "output"),
         ("measure", "quality"),
     ],
 )

@@ -10,13 +10,14 @@ from typing import Any
 
 from isofield.cli import main
 from isofield.config import Config, make_config
+from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.records import RecordStore, read_json
+from isofield.records import read_json
 from isofield.stages import SECTIONS_READ
 
 TINY: dict[str, Any] = {
-    "run": {"name": "tiny", "threads_per_job": 1, "device": "cpu"},
+    "run": {"name": "tiny", "threads_per_job": 1, "device": "cpu", "keep_fields": True},
     "source": {"path": "phantom:tissue?shape=48,64,64", "simulate": {"factor": 4}},
     "blocks": {"write_vox": 32, "context_vox": 8, "overlap_vox": 4},
     "prior": {"channels": [8, 8], "steps": 10, "batch": 8, "patch_vox": 32, "warmup_steps": 2},
@@ -72,12 +73,18 @@ class TinyRun:
         return Plan.load(self.paths.plan)
 
     @property
-    def store(self) -> RecordStore:
-        return RecordStore(self.paths.fields, read_json(self.paths.current_fit)["fingerprint"])
+    def store(self) -> FieldStore:
+        return FieldStore(self.paths.fields, read_json(self.paths.current_fit)["fingerprint"])
 
-    def fields(self) -> dict[str, bytes]:
-        """Bytes of every field of the current fit, by file name."""
-        return {path.name: path.read_bytes() for path in sorted(self.store.folder.glob("*.safetensors"))}
+    def fields(self) -> dict[int, bytes]:
+        """Bytes of every sound field of the current fit, by block."""
+        store = self.store
+        payloads = {i: store.payload(i) for i in range(self.plan.block_grid.n_blocks)}
+        return {i: data for i, data in payloads.items() if data is not None}
+
+    def states(self) -> dict[int, str]:
+        store = self.store
+        return {i: store.state(i) for i in range(self.plan.block_grid.n_blocks)}
 
     def shards(self, level: int = 0) -> dict[str, bytes]:
         """Bytes of every shard of one level, by its place in the grid."""

@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from isofield.fieldstore import FieldStore
+from isofield.paths import RunPaths
+from isofield.status import fitted_store
+
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = {
-    "run": {"name": "small"},
+    "run": {"name": "small", "keep_fields": True},
     "source": {"path": "phantom:tissue?shape=64,96,96", "simulate": {"factor": 4}},
     "blocks": {"write_vox": 48, "context_vox": 8, "overlap_vox": 4},
     "prior": {"steps": 150, "warmup_steps": 10, "batch": 8, "channels": [16, 24], "checkpoint_every_s": 1},
@@ -88,12 +92,19 @@ class Workflow:
         process.wait()
         self.snakemake("--unlock")
 
-    def fields(self) -> list[Path]:
-        return sorted((self.run / "fields").glob("*/block-*.safetensors"))
+    @property
+    def store(self) -> FieldStore:
+        """What is known of the fields of the fit that ran last."""
+        return fitted_store(RunPaths(self.run))
 
-    def records(self) -> dict[str, int]:
-        """Time of every block record."""
-        return {p.name: p.stat().st_mtime_ns for p in (self.run / "fields").glob("*/block-*.json")}
+    def packs(self) -> list[Path]:
+        return sorted((self.run / "fields").glob("*/blocks-*.pack"))
+
+    def fitted(self) -> dict[int, float]:
+        """Blocks that are done, and how long each took: a block that is fitted again takes another time."""
+        if not RunPaths(self.run).current_fit.exists():
+            return {}
+        return {index: record["seconds"] for index, record in self.store.records() if record["state"] == "done"}
 
     def image(self) -> dict[str, str]:
         """sha256 of every file of the isotropic image."""

@@ -5,54 +5,66 @@ from __future__ import annotations
 import json
 
 
-def refitted(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    return {name for name, time in after.items() if before.get(name) != time}
+def refitted(before: dict[int, float], after: dict[int, float]) -> set[int]:
+    return {index for index, seconds in after.items() if before.get(index) != seconds}
 
 
-def test_a_deleted_field_is_fitted_again_and_no_other(finished):
-    image, records = finished.image(), finished.records()
-    lost = finished.fields()[5]
-    content = lost.read_bytes()
+def test_a_deleted_pack_is_fitted_again_and_no_other(finished):
+    image, fitted = finished.image(), finished.fitted()
+    lost = finished.packs()[1]
+    fields = {i: finished.store.payload(i) for i in range(8)}
     lost.unlink()
     finished.snakemake()
-    assert refitted(records, finished.records()) == {lost.with_suffix(".json").name}
-    assert lost.read_bytes() == content
+    assert refitted(fitted, finished.fitted()) == {4, 5, 6, 7}
+    assert {i: finished.store.payload(i) for i in range(8)} == fields
     assert finished.image() == image
     assert "Nothing to be done" in finished.snakemake()
 
 
 def test_a_damaged_field_is_fitted_again_and_no_other(finished):
-    image, records = finished.image(), finished.records()
-    damaged = finished.fields()[2]
+    image, fitted = finished.image(), finished.fitted()
+    damaged = finished.packs()[0]
     content = bytearray(damaged.read_bytes())
-    content[-7] ^= 0x40
+    content[-7] ^= 0x40  # in the last field, that of block 3
     damaged.write_bytes(content)
     finished.snakemake()
-    assert refitted(records, finished.records()) == {damaged.with_suffix(".json").name}
+    assert refitted(fitted, finished.fitted()) == {3}
     assert finished.image() == image
 
 
 def test_a_truncated_shard_is_written_again(finished):
-    image, records = finished.image(), finished.records()
+    image, fitted = finished.image(), finished.fitted()
     shard = finished.run / "isotropic.ome.zarr" / "0" / "c" / "1" / "1" / "1"
     shard.write_bytes(shard.read_bytes()[:-100])
     assert finished.image() != image
     finished.snakemake()
     assert finished.image() == image
-    assert finished.records() == records
+    assert finished.fitted() == fitted
 
 
 def test_killed_twice_while_fitting_and_once_while_training_it_ends_with_the_same_bytes(finished, fresh):
     training = fresh.run / "prior" / "training.safetensors"
     fresh.kill_when(training.exists)
-    fresh.kill_when(lambda: len(fresh.records()) >= 1)
-    survivors = fresh.records()
-    fresh.kill_when(lambda: len(fresh.records()) >= len(survivors) + 1)
-    assert survivors.items() <= fresh.records().items(), "a block that was done was fitted again"
-    assert len(fresh.records()) < 8, "the run was not killed in the middle"
+    fresh.kill_when(lambda: len(fresh.fitted()) >= 1)
+    survivors = fresh.fitted()
+    fresh.kill_when(lambda: len(fresh.fitted()) >= len(survivors) + 1)
+    assert survivors.items() <= fresh.fitted().items(), "a block that was done was fitted again"
+    assert len(fresh.fitted()) < 8, "the run was not killed in the middle"
     fresh.snakemake()
-    assert survivors.items() <= fresh.records().items(), "a block that was done was fitted again"
+    assert survivors.items() <= fresh.fitted().items(), "a block that was done was fitted again"
     assert fresh.image() == finished.image()
     assert "goes on from step" in (fresh.run / "logs" / "train.log").read_text()
     ours, theirs = (json.loads((w.run / "metrics.json").read_text()) for w in (fresh, finished))
     assert ours == theirs
+    # The same configuration, but fields are not to be kept: they go, and nothing else happens.
+    fresh.config["run"]["keep_fields"] = False
+    assert fresh.planned() == {"report", "tidy"}, "the page shows the whole configuration"
+    fresh.snakemake()
+    assert fresh.packs() == []
+    assert fresh.image() == finished.image()
+    assert "Nothing to be done" in fresh.snakemake()
+    # A shard that is lost now costs the fit of the blocks below it, and the image is the same again.
+    (fresh.run / "isotropic.ome.zarr" / "0" / "c" / "0" / "0" / "1").unlink()
+    fresh.snakemake()
+    assert fresh.image() == finished.image()
+    assert fresh.packs() == []

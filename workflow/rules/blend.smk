@@ -18,7 +18,7 @@ rule canvas:
 rule blend:
     input:
         canvas=rules.canvas.output,
-        fits=expand(RUN.fit_job("{job}"), job=range(LAYOUT.n_fit_jobs)),
+        fits=fits_before,
     output:
         RUN.blend_job("{job}"),
     log:

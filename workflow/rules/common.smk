@@ -24,6 +24,7 @@ except InputError as error:
 
 # What is measured, and through which profile: where its content changes, so does this.
 IDENTITY = VOLUME.identity | kernel_identity(CFG.kernel)
+JOBS = LAYOUT.jobs
 RUN = RunPaths(Path(CFG.run.results) / CFG.run.name)
 if workflow.is_main_process:
     marks = {
@@ -34,6 +35,16 @@ if workflow.is_main_process:
     known = IDENTITY if all(path.exists() for path in KERNEL) else None
     for record in withdraw_false_records(RUN, marks, known, running):
         logger.info(f"{record} is stale, or a file it vouches for is gone or damaged")
+
+
+def fits_before(wildcards):
+    """Records of the fit jobs that a blend job needs blocks of."""
+    return expand(RUN.fit_job("{job}"), job=JOBS.fits_before(int(wildcards.job)))
+
+
+def blends_before(wildcards):
+    """Records of the blend jobs that write what a pyramid job reads."""
+    return expand(RUN.blend_job("{job}"), job=JOBS.blends_before(int(wildcards.job)))
 
 
 def sections(stage):

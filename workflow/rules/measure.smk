@@ -1,6 +1,6 @@
 rule measure:
     input:
-        expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
+        expand(RUN.blend_job("{job}"), job=range(JOBS.n_blend)),
     output:
         metrics=RUN.metrics,
         blocks=RUN.block_metrics,

@@ -1,13 +1,12 @@
 rule pyramid:
     input:
-        blends=expand(RUN.blend_job("{job}"), job=range(LAYOUT.n_blend_jobs)),
-        facts=rules.train.output.facts,
+        blends=blends_before,
     output:
-        RUN.pyramid,
+        RUN.pyramid_job("{job}"),
     log:
-        log_of("pyramid"),
+        log_of("pyramid-{job}"),
     benchmark:
-        benchmark_of("pyramid")
+        benchmark_of("pyramid-{job}")
     conda:
         "../../envs/isofield.yaml"
     resources:
@@ -15,4 +14,24 @@ rule pyramid:
     params:
         config=sections("pyramid"),
     shell:
-        "isofield pyramid {params.config:q} 2>&1 | tee {log:q}"
+        "isofield pyramid {params.config:q} --job {wildcards.job} 2>&1 | tee {log:q}"
+
+
+rule finish:
+    input:
+        pyramids=expand(RUN.pyramid_job("{job}"), job=range(len(JOBS.pyramid))),
+        facts=rules.train.output.facts,
+    output:
+        RUN.finish,
+    log:
+        log_of("finish"),
+    benchmark:
+        benchmark_of("finish")
+    conda:
+        "../../envs/isofield.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        config=sections("finish"),
+    shell:
+        "isofield finish {params.config:q} 2>&1 | tee {log:q}"

@@ -1,6 +1,6 @@
 rule report:
     input:
-        pyramid=rules.pyramid.output,
+        image=rules.finish.output,
         metrics=rules.measure.output.metrics,
         blocks=rules.measure.output.blocks,
     output:

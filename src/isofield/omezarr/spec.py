@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from isofield.spec import Spec
+
+Side = tuple[NonNegativeInt, PositiveInt]
 
 
 class OutputSpec(Spec):
@@ -34,6 +36,22 @@ class OutputSpec(Spec):
     )
 
     shards_per_job: PositiveInt = Field(8, description="shards that one blend job writes")
+    pyramid_span: PositiveInt = Field(
+        8,
+        description="shards along each side of the cube that one pyramid job makes coarser levels of, a power of two",
+    )
+    region_vox: tuple[Side, Side, Side] | None = Field(
+        None,
+        description="part of the output to make in this run, begin and end in z, y, x, whole shards; runs over other parts can "
+        "fill the same image. null: all of it",
+    )
+
+    @field_validator("pyramid_span")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError(f"{value} is not a power of two; give 4, 8 or 16, say")
+        return value
 
     @model_validator(mode="after")
     def _whole_chunks_per_shard(self) -> OutputSpec:

@@ -10,6 +10,9 @@ from isofield.spec import Spec
 class QualitySpec(Spec):
     """How a result is measured against the sections, against itself, and against truth where it is known."""
 
+    max_blocks: PositiveInt = Field(
+        1000, description="blocks that are measured; of a larger run so many, spread evenly at random"
+    )
     n_spectrum_cubes: PositiveInt = Field(
         8, description="cubes spread over the volume from which axial and lateral spectra are estimated"
     )

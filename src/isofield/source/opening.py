@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from isofield.source.czyx import OneChannel, as_dask
 from isofield.source.kernel_file import read_kernel
+from isofield.source.occupancy import occupancy
 from isofield.source.probe import find, measured_info, stored_info
 from isofield.source.simulate import simulate
 from isofield.source.spec import SourceSpec
 from isofield.source.volume import Volume
+
+ZARR = ("zarr", "ome-zarr")
 
 
 def open_source(spec: SourceSpec) -> Volume:
@@ -21,7 +24,8 @@ def open_source(spec: SourceSpec) -> Volume:
     view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0)
     data = as_dask(view, info.identity)
     if spec.simulate is None:
-        return Volume(measured, data, stored=view)
+        known = occupancy(stored.path, stored.axes, spec.channel or 0) if stored.format.startswith(ZARR) else None
+        return Volume(measured, data, stored=view, occupied=known)
     kernel, plane_nm = spec.simulate.kernel, float(info.voxel_size_nm[2])
     profile = read_kernel(kernel, plane_nm).scaled(1 / plane_nm) if kernel else None
     return Volume(measured, *simulate(data, spec.simulate, profile))

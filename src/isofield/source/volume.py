@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
+    from isofield.source.occupancy import Occupancy
+
 VoxelSize = tuple[Fraction, Fraction, Fraction]
 
 
@@ -53,13 +55,15 @@ class Volume:
     """A volume with its voxels: `data` is what was measured, dask CZYX, lazy, native byte order.
 
     `truth` is the isotropic volume that a simulated measurement came from, dask CZYX; None for real
-    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others.
+    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others. `occupied` tells
+    which of its chunks were ever written, where that is known.
     """
 
     info: VolumeInfo
     data: da.Array
     truth: da.Array | None = None
     stored: Indexable | None = None
+    occupied: Occupancy | None = None
 
     def read(self, roi: Roi) -> np.ndarray:
         """Measured voxels of `roi` as (C, Z, Y, X), now. `roi` must lie inside the volume (ValueError).

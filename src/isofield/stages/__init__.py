@@ -14,11 +14,13 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "fit": (*_COMPUTE, "source", "field", "fit"),
     "blend": (*_COMPUTE, "source", "output"),
     "pyramid": (*_WHERE, "output"),
+    "finish": (*_WHERE, "output"),
     "measure": (*_COMPUTE, "source", "quality"),
     # The page shows the whole configuration.
     "report": (
         *("run", "source", "measurement", "intensity", "blocks", "prior"),
         *("field", "fit", "output", "quality", "report"),
     ),
+    "tidy": (*_WHERE, "run.keep_fields"),
 }
 """Sections, or single keys, of the configuration that each stage reads. A rule depends on these and on no others."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from isofield.blend import Windows, gather
-from isofield.blocks import split_evenly
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.field.checkpoint import unpack_field
 from isofield.field.fit import render_fields
+from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
-from isofield.omezarr.store import shard_path, shard_rois, write_shard
+from isofield.omezarr.store import shard_path, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import RecordStore, fingerprint, read_json, sha256_file, write_json
+from isofield.records import fingerprint, read_json, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
@@ -47,10 +48,9 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
 
 
 def job_shards(plan: Plan, job: int) -> list[Roi]:
-    rois = shard_rois(plan.shape, plan.shard_vox)
     if not 0 <= job < plan.n_blend_jobs:
         raise InputError("--job", job, f"the plan has blend jobs 0 to {plan.n_blend_jobs - 1}", "Give one of these")
-    return [rois[i] for i in split_evenly(range(len(rois)), plan.n_blend_jobs)[job]]
+    return plan.jobs.blend_shards(job)
 
 
 def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths) -> dict[str, object]:
@@ -91,7 +91,7 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
 class BlockRenderer:
     """Renders fields over their field_rois, keeping the last few for the next shard. Skipped blocks are interpolated."""
 
-    def __init__(self, store: RecordStore, measured: MeasuredBlocks, device: torch.device) -> None:
+    def __init__(self, store: FieldStore, measured: MeasuredBlocks, device: torch.device) -> None:
         self.store, self.measured, self.device = store, measured, device
         self.grid = measured.plan.block_grid
         self.kept: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -99,7 +99,7 @@ class BlockRenderer:
     def mark(self, index: int) -> str:
         """What the rendered values of a block depend on. Raises InputError if the block is not done."""
         record = self.store.read(index)
-        if record is None or self.store.state(index) not in ("done", "skipped"):
+        if record is None or record.state not in ("done", "skipped"):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
 
@@ -114,16 +114,19 @@ class BlockRenderer:
 
     def _render(self, index: int) -> np.ndarray:
         base = self.measured.base(self.grid[index].field_roi)
-        if self.store.state(index) == "skipped":
+        record = self.store.read(index)
+        if record is not None and record.state == "skipped":
             return base
-        if not self.store.check(index):
-            file = str(self.store.payload_path(index))
+        payload = self.store.payload(index)
+        if payload is None:
             self.store.withdraw(index)
-            raise InputError("field", file, "was damaged after it was written", "Run again: its block is fitted anew")
-        field = unpack_field(self.store.payload_path(index).read_bytes(), self.device)
+            limit = f"the field in {self.store.folder} is gone or was damaged after it was written"
+            raise InputError("block", index, limit, "Run again: it is fitted anew")
+        field = unpack_field(payload, self.device)
         return render_fields(field, torch.from_numpy(base)[None].to(self.device))[0].cpu().numpy()
 
 
-def written_shards(paths: RunPaths, plan: Plan) -> list[dict]:
-    """The records of all blend jobs' shards."""
-    return [shard for job in range(plan.n_blend_jobs) for shard in read_json(paths.blend_job(job))["shards"]]
+def written_shards(paths: RunPaths, plan: Plan) -> Iterator[dict]:
+    """The records of all blend jobs' shards, read job by job."""
+    for job in range(plan.n_blend_jobs):
+        yield from read_json(paths.blend_job(job))["shards"]

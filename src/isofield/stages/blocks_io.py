@@ -11,6 +11,7 @@ from isofield.field.inputs import block_data, interpolated, sections_needed
 from isofield.geometry import ZYX, Roi
 from isofield.plan import Plan
 from isofield.source.volume import Volume
+from isofield.stages.sampling import is_empty
 
 
 class MeasuredBlocks:
@@ -27,18 +28,24 @@ class MeasuredBlocks:
         )
         return self.volume.read(region)[0]
 
-    def block(self, index: int, seed: int, n_neighbours: int, noisy: bool) -> BlockData:
-        """What block `index` is fitted to. The seed of the block is drawn from the run's seed and its index alone."""
+    def block(self, index: int, seed: int, n_neighbours: int, noisy: bool) -> BlockData | None:
+        """What block `index` is fitted to; None where its sections are empty.
+
+        The seed of the block is drawn from the run's seed and its index alone.
+        """
         block = self.plan.block_grid[index]
         sections = sections_needed(self.axial, block.read_roi)
-        units = self.contrast.normalise(self.grey(sections, block.read_roi))
+        grey = self.grey(sections, block.read_roi)
+        touched = self.axial.sections_touching(block.read_roi.offset.z, block.read_roi.end.z)
+        if is_empty(grey[touched.start - sections.start : touched.stop - sections.start], self.plan.empty_below):
+            return None
         return block_data(
             self.axial,
             self.plan.model,
             block.read_roi,
             block.field_roi,
             sections,
-            units,
+            self.contrast.normalise(grey),
             block_seed(seed, index),
             n_neighbours,
             noise_seed=seed if noisy else None,

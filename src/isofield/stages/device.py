@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 from isofield.errors import InputError
@@ -19,3 +21,18 @@ def choose_device(name: str, n_threads: int) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError("run.device", name, f"this machine has {torch.cuda.device_count()} CUDA devices", "Use auto or cpu")
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, the device's or the machine's, did not suffice."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    # On the CPU torch has no type for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is kept for later tensors."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ from isofield.field.block import BlockData
 from isofield.field.checkpoint import pack_field
 from isofield.field.fit import FitResult, fit_fields
 from isofield.field.targets import Denoise
+from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
 from isofield.progress import Progress, say
-from isofield.records import BlockRecord, RecordStore, fingerprint, sha256_file, write_json
+from isofield.records import BlockRecord, fingerprint, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
-from isofield.stages.device import choose_device
+from isofield.stages.device import choose_device, is_out_of_memory, release_memory
+from isofield.stages.stopping import StoppedError, StopRequest
 
-FIT_CODE = 2
+FIT_CODE = 3
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
 CUDA_BYTES_PER_VOX = 160
@@ -40,6 +43,7 @@ def fit_fingerprint(config: Sections, plan: Plan, paths: RunPaths, device: torch
     spec = config.fit.model_dump(exclude={"batch_blocks", "blocks_per_job", "max_attempts"})
     return fingerprint(
         plan.fingerprints["geometry"],
+        plan.empty_below,
         sha256_file(paths.prior),
         config.field,
         spec,
@@ -56,47 +60,46 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     """
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
-    store = RecordStore(paths.fields, fit_fingerprint(config, plan, paths, device))
-    blocks = job_blocks(paths, job)
+    store = FieldStore(paths.fields, fit_fingerprint(config, plan, paths, device))
+    blocks = job_blocks(plan, job)
+    empty = known_empty(paths, blocks)
     write_json(paths.current_fit, {"fingerprint": store.fingerprint})
-    wanted = {i: "skipped" if blocks.loc[i, "empty"] else "done" for i in blocks.index}
-    todo = [i for i in blocks.index if not (store.state(i) == wanted[i] and store.check(i))]
+    todo = [i for i in blocks if i not in empty and not store.sound(i)]
     say(f"fit job {job}: {len(blocks)} blocks, {len(blocks) - len(todo)} already done")
-    for index in todo:
-        if blocks.loc[index, "empty"]:
-            store.publish(
-                BlockRecord(block_id=index, state="skipped", fingerprint=store.fingerprint, message="no contrast"), None
-            )
-    filled = [i for i in todo if not blocks.loc[i, "empty"]]
-    if filled:
+    if todo:
         denoise, about = load_prior(paths.prior, device)
         measured = MeasuredBlocks(open_source(config.source), plan)
-        Fitter(config, store, measured, denoise, about, device).fit(filled)
-    states = {i: store.read(i) for i in blocks.index}
-    failed = [i for i, record in states.items() if record is None or record.state == "failed"]
+        Fitter(config, store, measured, denoise, about, device).fit(todo)
+    states = {i: "skipped" if i in empty else store.state(i) for i in blocks}
+    failed = [i for i, state in states.items() if state not in ("done", "skipped")]
     if failed:
         shown = ", ".join(map(str, failed[:20])) + (" ..." if len(failed) > 20 else "")
         raise BlocksFailedError(
             f"fit job {job}: {len(failed)} of {len(blocks)} blocks failed ({shown}); the others are kept. "
             f"Their records in {store.folder} say why. Run again to retry them"
         )
-    write_json(
-        paths.fit_job(job),
-        {
-            "made_from": config.mark,
-            "fingerprint": store.fingerprint,
-            "job": job,
-            "blocks": {i: {"state": r.state, "sha256": r.field_sha256, "bytes": r.field_bytes} for i, r in states.items() if r},
-        },
-    )
+    pack = store.pack(blocks, [skipped(store, i) for i in sorted(empty)])
+    counts = dict(sorted(Counter(states.values()).items()))
+    about = {"made_from": config.mark, "fingerprint": store.fingerprint, "job": job}
+    write_json(paths.fit_job(job), {**about, "states": counts, "pack": pack})
 
 
-def job_blocks(paths: RunPaths, job: int) -> pd.DataFrame:
-    """Rows of blocks.parquet that belong to one job, indexed by block id."""
-    table = pd.read_parquet(paths.blocks, columns=["block_id", "job", "empty"])
-    if not 0 <= job <= table["job"].max():
-        raise InputError("--job", job, f"the plan has jobs 0 to {table['job'].max()}", "Give one of these")
-    return table[table["job"] == job].set_index("block_id").sort_index()
+def job_blocks(plan: Plan, job: int) -> list[int]:
+    """Numbers, ascending, of the blocks of one job."""
+    if not 0 <= job < plan.n_fit_jobs:
+        raise InputError("--job", job, f"the plan has jobs 0 to {plan.n_fit_jobs - 1}", "Give one of these")
+    return plan.jobs.fit_blocks(job)
+
+
+def known_empty(paths: RunPaths, blocks: list[int]) -> set[int]:
+    """Those of `blocks` that plan found to be empty."""
+    within = [("block_id", ">=", blocks[0]), ("block_id", "<=", blocks[-1])]
+    table = pd.read_parquet(paths.blocks, columns=["block_id", "empty"], filters=within)
+    return set(table.loc[table["empty"], "block_id"]).intersection(blocks)
+
+
+def skipped(store: FieldStore, index: int) -> BlockRecord:
+    return BlockRecord(block_id=index, state="skipped", fingerprint=store.fingerprint, message="no contrast")
 
 
 class Fitter:
@@ -105,7 +108,7 @@ class Fitter:
     def __init__(
         self,
         config: Sections,
-        store: RecordStore,
+        store: FieldStore,
         measured: MeasuredBlocks,
         denoise: Denoise,
         prior: dict[str, Any],
@@ -114,19 +117,51 @@ class Fitter:
         self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
         self.n_neighbours, self.noise = prior["spec"]["neighbours"], prior["section_noise"]
         self.field_spec = config.field.for_detail(config.fit.detail)
+        self.largest: int | None = None
+        """Blocks that were found to fit into memory together; None until it ran out."""
 
     def fit(self, indices: list[int]) -> None:
+        """Fit blocks and publish each as soon as it is done; those that turn out to be empty are skipped."""
         progress = Progress("fit", len(indices), "blocks")
         done = 0
-        for batch in self._batches(indices):
-            noisy = self.config.fit.mode == "distill" and self.config.fit.detail > 0
-            data = [self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy) for i in batch]
-            for index in self._attempt(batch, data, attempt=1):
-                self._retry(index, data[batch.index(index)])
-            done += len(batch)
-            progress.update(done)
+        with StopRequest() as request:
+            for batch in self._batches(indices):
+                self._fit_within_memory(batch)
+                done += len(batch)
+                progress.update(done)
+                if request.made and done < len(indices):
+                    raise StoppedError(
+                        f"fit: {request.made} after {done} of {len(indices)} blocks, which are kept; run again to go on"
+                    )
 
-    def _batches(self, indices: list[int]) -> Iterable[list[int]]:
+    def _fit_within_memory(self, batch: list[int]) -> None:
+        """Fit a batch; where memory runs out, in halves, and so all batches from then on."""
+        try:
+            return self._fit_batch(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # The error holds on to the frames it came through, and these to the memory: go on outside of this clause.
+            if len(batch) == 1:
+                side = max(self.measured.plan.block_grid.core)
+                remedy = "Give the job more memory, or lower blocks.write_vox"
+                raise InputError("blocks.write_vox", side, "memory ran out over a single block", remedy) from None
+        self.largest = len(batch) // 2
+        say(f"fit: out of memory with {len(batch)} blocks at once, going on with {self.largest}")
+        release_memory(self.device)
+        for part in (batch[: self.largest], batch[self.largest :]):
+            self._fit_within_memory(part)
+
+    def _fit_batch(self, batch: list[int]) -> None:
+        noisy = self.config.fit.mode == "distill" and self.config.fit.detail > 0
+        data = {i: self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy) for i in batch}
+        for index in [i for i, block in data.items() if block is None]:
+            self.store.publish(skipped(self.store, index), None)
+        filled = {i: block for i, block in data.items() if block is not None}
+        for index in self._attempt(list(filled), list(filled.values()), attempt=1) if filled else ():
+            self._retry(index, filled[index])
+
+    def _batches(self, indices: list[int]) -> Iterator[list[int]]:
         grid = self.measured.plan.block_grid
         axial, model = self.measured.axial, self.measured.plan.model
         groups: dict[tuple, list[int]] = {}
@@ -136,7 +171,10 @@ class Fitter:
             groups.setdefault((read.shape, field.relative_to(read), n_sections), []).append(i)
         for (read_shape, *_), members in groups.items():
             size = self.config.fit.batch_blocks or self._fitting_batch(read_shape.volume)
-            yield from (members[k : k + size] for k in range(0, len(members), size))
+            while members:
+                size = min(size, self.largest or size)
+                yield members[:size]
+                members = members[size:]
 
     def _fitting_batch(self, n_vox: int) -> int:
         if self.device.type != "cuda":

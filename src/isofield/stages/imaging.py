@@ -1,4 +1,4 @@
-"""Stages canvas and pyramid: the empty image before blending, its coarser levels and provenance after."""
+"""Stages canvas, pyramid and finish: the empty image before blending, its coarser levels and provenance after."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 
 from isofield import __version__
 from isofield.config import Sections
+from isofield.errors import InputError
+from isofield.geometry import ZYX, Roi
+from isofield.jobs import shards_in
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
 from isofield.omezarr.pyramid import downsample_shard
-from isofield.omezarr.store import create_canvas, set_provenance, shard_rois
+from isofield.omezarr.store import create_canvas, set_provenance
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -33,15 +36,26 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
     write_json(paths.canvas, {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output})
 
 
-def build_pyramid(config: Sections, paths: RunPaths) -> None:
-    """All coarser levels from level 0, then the display window and the provenance."""
+def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
+    """The coarser levels of one job's part of the image, as far as they depend on that part alone."""
+    plan = Plan.load(paths.plan)
+    jobs = plan.jobs
+    if not 0 <= job < len(jobs.pyramid):
+        raise InputError("--job", job, f"the plan has pyramid jobs 0 to {len(jobs.pyramid) - 1}", "Give one of these")
+    region = jobs.pyramid_region(job)
+    shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
+    own = range(1, min(len(shapes), plan.pyramid_span.bit_length()))
+    _downsample(paths, f"pyramid job {job}", [(k, roi) for k in own for roi in _shards_of(shapes[k], region, k, plan.shard_vox)])
+    write_json(paths.pyramid_job(job), {"made_from": config.mark, "job": job, "levels": shapes[: own.stop]})
+
+
+def finish_image(config: Sections, paths: RunPaths) -> None:
+    """The coarsest levels, to which all jobs contribute, then the display window and the provenance."""
     plan = Plan.load(paths.plan)
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
-    work = [(level, roi) for level, shape in enumerate(shapes) if level for roi in shard_rois(shape, plan.shard_vox)]
-    progress = Progress("pyramid", len(work), "shards")
-    for done, (level, roi) in enumerate(work, start=1):
-        downsample_shard(paths.isotropic, level, roi)
-        progress.update(done)
+    whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
+    common = range(plan.pyramid_span.bit_length(), len(shapes))
+    _downsample(paths, "finish", [(k, roi) for k in common for roi in _shards_of(shapes[k], whole, k, plan.shard_vox)])
     low, high = plan.intensity["low"], plan.intensity["high"]
     kind = np.dtype(plan.dtype)
     bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
@@ -50,7 +64,24 @@ def build_pyramid(config: Sections, paths: RunPaths) -> None:
         provenance(plan, paths),
         DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
     )
-    write_json(paths.pyramid, {"made_from": config.mark, "levels": shapes})
+    write_json(paths.finish, {"made_from": config.mark, "levels": shapes})
+
+
+def _shards_of(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]:
+    """Shards of a level, of that shape, over a region of level 0 that begins where a shard of the level does."""
+    whole = Roi(ZYX(0, 0, 0), shape)
+    over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end)).intersect(whole)
+    cells = shards_in(shape, shard_vox, over)
+    return [
+        Roi(ZYX(*(p * shard_vox for p in cells.position(k))), ZYX(*(shard_vox,) * 3)).intersect(whole) for k in range(len(cells))
+    ]
+
+
+def _downsample(paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:
+    progress = Progress(what, len(work), "shards")
+    for done, (level, roi) in enumerate(work, start=1):
+        downsample_shard(paths.isotropic, level, roi)
+        progress.update(done)
 
 
 def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import ceil
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from isofield.config import Sections
 from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
+from isofield.jobs import share
 from isofield.omezarr.store import read_region
 from isofield.paths import RunPaths
 from isofield.plan import Plan
@@ -32,14 +34,25 @@ def measure_run(config: Sections, paths: RunPaths) -> None:
     choose_device("cpu", config.run.threads_per_job)
     plan = Plan.load(paths.plan)
     measurer = Measurer(config, plan, paths)
-    progress = Progress("measure", plan.n_blocks, "blocks")
+    wanted = chosen_blocks(plan, config.quality.max_blocks)
+    progress = Progress("measure", len(wanted), "blocks")
     rows = []
-    for index in range(plan.n_blocks):
+    for done, index in enumerate(wanted, start=1):
         rows.append(measurer.block(index))
-        progress.update(index + 1)
+        progress.update(done)
     measurer.spectra()
     write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
     write_json(paths.metrics, {"made_from": config.mark, **measurer.summary()})
+
+
+def chosen_blocks(plan: Plan, at_most: int) -> list[int]:
+    """Numbers, ascending, of the blocks that are measured: all, or one at random from each of `at_most` equal runs of them."""
+    blocks = plan.jobs.blocks
+    if len(blocks) <= at_most:
+        return blocks.numbers(range(len(blocks)))
+    rng = np.random.default_rng(0)
+    runs = (share(len(blocks), at_most, part) for part in range(at_most))
+    return [blocks.number(blocks.position(int(rng.integers(run.start, run.stop)))) for run in runs]
 
 
 class Measurer:
@@ -167,11 +180,15 @@ class Measurer:
 
     def summary(self) -> dict[str, object]:
         """Contents of metrics.json."""
-        shards = written_shards(self.paths, self.plan)
-        n_overlap = sum(s["n_overlap_vox"] for s in shards)
-        overlap = np.sqrt(sum(s["overlap_sum_squares"] for s in shards) / n_overlap) / 2 if n_overlap else 0.0
+        squares = n_overlap = n_clipped = 0.0
+        for shard in written_shards(self.paths, self.plan):
+            squares += shard["overlap_sum_squares"]
+            n_overlap += shard["n_overlap_vox"]
+            n_clipped += shard["n_clipped"]
+        overlap = np.sqrt(squares / n_overlap) / 2 if n_overlap else 0.0
         restored = 0.5 / float(self.axial.ratio)
-        states = pd.Series(self.store.scan(range(self.plan.n_blocks))).value_counts().to_dict()
+        wanted = self.plan.jobs.blocks
+        states = Counter(record["state"] for index, record in self.store.records() if index in wanted)
         n = max(1, self.n_residual)
         return {
             "run": self.plan.run_name,
@@ -187,8 +204,9 @@ class Measurer:
                 "frequency_per_vox": next(iter(self.spectrum.values())).frequency,
                 **{name: s.ratio() for name, s in self.spectrum.items()},
             },
-            "clipped_fraction": sum(s["n_clipped"] for s in shards) / self.grid.shape.volume,
-            "n_blocks": states,
+            "clipped_fraction": n_clipped / (self.plan.jobs.region or self.grid.bounds).volume,
+            "n_blocks": dict(states.most_common()),
+            "n_measured_blocks": len(chosen_blocks(self.plan, self.config.quality.max_blocks)),
             "shape": self.plan.shape,
             "voxel_size_nm": self.plan.voxel_size_nm,
         }

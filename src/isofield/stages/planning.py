@@ -9,11 +9,11 @@ from math import ceil
 import numpy as np
 import pandas as pd
 
-from isofield.blocks import split_evenly
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.field.representation import n_parameters
 from isofield.intensity import Intensity
+from isofield.jobs import share
 from isofield.measurement import NEGLIGIBLE
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
@@ -34,7 +34,7 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     profile = profile_in_use(config, layout)
     grey = require_contrast(sample_crops(volume, config.intensity.n_sample_vox, config.run.seed), config.source.path)
     intensity = Intensity.from_samples(grey, config.intensity)
-    empty = empty_blocks(volume, layout.roi, layout.axial, layout.grid, config.blocks.empty_below)
+    empty = empty_blocks(volume, layout, config.blocks.empty_below)
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
     plan = _compose(config, volume, layout, profile, intensity, empty, projected)
@@ -51,7 +51,7 @@ def _compose(
     layout: Layout,
     profile: Profile,
     intensity: Intensity,
-    empty: list[int],
+    empty: np.ndarray,
     projected: dict[str, float],
 ) -> Plan:
     info = volume.info
@@ -80,12 +80,15 @@ def _compose(
         intensity=intensity.to_dict(),
         grid={name: tuple(getattr(layout.grid, name)) for name in ("core", "context", "margin")},
         overlap_vox=config.blocks.overlap_vox,
-        n_blocks=layout.grid.n_blocks,
+        n_blocks=len(layout.jobs.blocks),
         n_empty_blocks=len(empty),
         n_fit_jobs=layout.n_fit_jobs,
         n_blend_jobs=layout.n_blend_jobs,
         n_shards=layout.n_shards,
         shard_vox=config.output.shard_vox,
+        pyramid_span=config.output.pyramid_span,
+        region=layout.jobs.region and (tuple(layout.jobs.region.offset), tuple(layout.jobs.region.shape)),
+        empty_below=config.blocks.empty_below,
         has_truth=volume.truth is not None,
         projected=projected,
         fingerprints={"volume": of_volume, "geometry": of_geometry},
@@ -104,20 +107,19 @@ def _describe(info: VolumeInfo, profile: Profile) -> dict[str, object]:
     }
 
 
-def block_table(plan: Plan, empty: list[int]) -> pd.DataFrame:
-    """One row per block: its place, its job, whether it is empty. Jobs get equal shares of the blocks that are not."""
-    grid, is_empty = plan.block_grid, set(empty)
-    filled = [i for i in range(grid.n_blocks) if i not in is_empty]
-    job_of = {i: job for job, part in enumerate(split_evenly(filled, plan.n_fit_jobs)) for i in part}
-    rows = []
-    for block in grid:
-        row = {"block_id": block.index, "job": job_of.get(block.index, block.index % plan.n_fit_jobs)}
-        row["empty"] = block.index in is_empty
-        for name, roi in (("write", block.write_roi), ("read", block.read_roi)):
-            for axis, offset, side in zip("zyx", roi.offset, roi.shape, strict=True):
-                row[f"{name}_offset_{axis}"], row[f"{name}_shape_{axis}"] = offset, side
-        rows.append(row)
-    return pd.DataFrame(rows)
+def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
+    """One row per block that is fitted: its place, its job, and whether it is known to be empty."""
+    jobs, grid = plan.jobs, plan.block_grid
+    z, y, x = (axis.ravel() for axis in np.indices(jobs.blocks.box.shape))
+    positions = [axis + o for axis, o in zip((z, y, x), jobs.blocks.box.offset, strict=True)]
+    numbers = np.ravel_multi_index(positions, grid.grid_shape)
+    sizes = [len(share(len(numbers), jobs.n_fit, job)) for job in range(jobs.n_fit)]
+    columns = {"block_id": numbers, "job": np.repeat(np.arange(jobs.n_fit), sizes), "empty": np.isin(numbers, empty)}
+    for name, margin in (("write", (0, 0, 0)), ("read", grid.context)):
+        for axis, letter in enumerate("zyx"):
+            begin, end = grid.spans(axis, margin[axis])[positions[axis]].T
+            columns |= {f"{name}_offset_{letter}": begin, f"{name}_shape_{letter}": end - begin}
+    return pd.DataFrame(columns)
 
 
 def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from isofield.blocks import BlockGrid
 from isofield.errors import InputError
-from isofield.geometry import ZYX, AxialMap, Roi
+from isofield.geometry import ZYX, Roi
+from isofield.plan import Layout
 from isofield.source.volume import Volume
 
 N_SECTIONS_PER_BLOCK = 4
 CROP_VOX = 512
+LOOK_VOX = 2 * 10**9
+"""Measured voxels up to which plan looks at every block: a minute or so."""
 
 
 def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1) -> list[np.ndarray]:
@@ -50,27 +52,46 @@ def require_contrast(crops: list[np.ndarray], name: str) -> np.ndarray:
     return grey
 
 
-def empty_blocks(volume: Volume, roi: Roi, axial: AxialMap, grid: BlockGrid, empty_below: float | None) -> list[int]:
-    """Blocks without contrast (or, with `empty_below`, whose brightest voxel does not exceed it), in ascending order.
+def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> np.ndarray:
+    """Numbers, ascending, of blocks that are known to be without contrast (or, with `empty_below`, no brighter than that).
 
-    A few sections decide most blocks; only those in which these look empty are read whole.
+    Blocks of which no chunk was ever written are, without being read. Others are looked at only where all that is left is
+    at most LOOK_VOX measured voxels: of a larger volume each block is looked at when it is fitted.
     """
-    empty = []
-    for block in grid:
-        read = block.read_roi
-        touched = axial.sections_touching(read.offset.z, read.end.z)
-        step = max(1, len(touched) // N_SECTIONS_PER_BLOCK)
+    blocks, axial, grid = layout.jobs.blocks, layout.axial, layout.grid
+    spans = [grid.spans(axis, grid.context[axis])[slice(*_ends(blocks.box, axis))] for axis in range(3)]
+    touched = [axial.sections_touching(int(begin), int(end)) for begin, end in spans[0]]
+    measured = [np.array([(t.start, t.stop) for t in touched]), *spans[1:]]
+    measured = [pairs + begin for pairs, begin in zip(measured, layout.roi.offset, strict=True)]
+    written = np.ones(blocks.box.shape, bool)
+    if volume.occupied is not None and (empty_below is None or volume.occupied.fill_value <= empty_below):
+        written = volume.occupied.any_in(tuple(measured))  # type: ignore[arg-type]
+    empty = ~written
+    per_block = [pairs[:, 1] - pairs[:, 0] for pairs in measured]
+    n_vox = np.einsum("zyx,z,y,x->", written.astype(np.int64), *per_block)
+    if n_vox <= LOOK_VOX:
+        for place in np.argwhere(written):
+            box = Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, place, strict=True)), strict=True))
+            empty[tuple(place)] = _looks_empty(volume, box, empty_below)
+    return np.array([blocks.number(blocks.box.offset + place) for place in np.argwhere(empty)], int)
 
-        def section(z: int, lateral: Roi = read) -> np.ndarray:
-            one = Roi(ZYX(z, lateral.offset.y, lateral.offset.x), ZYX(1, lateral.shape.y, lateral.shape.x))
-            return volume.read(one.shifted(roi.offset))[0]
 
-        if all(_is_empty(section(z), empty_below) for z in touched[::step]):
-            whole = np.concatenate([section(z) for z in touched])
-            if _is_empty(whole, empty_below):
-                empty.append(block.index)
-    return empty
+def _ends(box: Roi, axis: int) -> tuple[int, int]:
+    return box.offset[axis], box.end[axis]
 
 
-def _is_empty(grey: np.ndarray, empty_below: float | None) -> bool:
+def _looks_empty(volume: Volume, box: Roi, empty_below: float | None) -> bool:
+    """Whether measured voxels in `box` are empty. A few sections decide most; only where these are is all of it read."""
+    depth = box.shape.z
+    step = max(1, depth // N_SECTIONS_PER_BLOCK)
+
+    def read(begin: int, n: int) -> np.ndarray:
+        offset, shape = box.offset, box.shape
+        return volume.read(Roi(ZYX(offset.z + begin, offset.y, offset.x), ZYX(n, shape.y, shape.x)))[0]
+
+    return all(is_empty(read(z, 1), empty_below) for z in range(0, depth, step)) and is_empty(read(0, depth), empty_below)
+
+
+def is_empty(grey: np.ndarray, empty_below: float | None) -> bool:
+    """Whether grey values are all alike, or none exceeds `empty_below`."""
     return bool(grey.max() <= empty_below) if empty_below is not None else bool(grey.min() == grey.max())

@@ -25,8 +25,9 @@ from isofield.source import open_source
 from isofield.source.paths import expand
 from isofield.stages.device import choose_device
 from isofield.stages.sampling import sample_crops
+from isofield.stages.stopping import StoppedError, StopRequest
 
-PRIOR_CODE = 2
+PRIOR_CODE = 3
 """Raised whenever a change of the training code changes what it produces."""
 MIN_PATCH_VOX = 32
 
@@ -66,7 +67,10 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     def save(current: TrainingState) -> None:
         write_bytes_atomic(paths.training, pack_training(current, mark))
 
-    run_training(state, spec, sampler, config.run.seed, save, report)
+    with StopRequest() as request:
+        run_training(state, spec, sampler, config.run.seed, save, report, lambda: request.made is not None)
+    if state.step < spec.steps:
+        raise StoppedError(f"train: {request.made} at step {state.step}, which is saved; run again to go on from there")
     publish(state, config, plan, paths, sampler, noise, mark)
 
 

@@ -1,0 +1,18 @@
+rule tidy:
+    input:
+        image=rules.finish.output,
+        metrics=rules.measure.output.metrics,
+    output:
+        RUN.tidy,
+    log:
+        log_of("tidy"),
+    benchmark:
+        benchmark_of("tidy")
+    conda:
+        "../../envs/isofield.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        config=sections("tidy"),
+    shell:
+        "isofield tidy {params.config:q} 2>&1 | tee {log:q}"
