@@ -10,6 +10,7 @@ from tiny_run import TinyRun
 
 from isofield.config import load_sections
 from isofield.geometry import Roi
+from isofield.source.occupancy import Occupancy
 from isofield.stages import SECTIONS_READ, training
 from isofield.stages.sampling import sample_crops
 
@@ -21,6 +22,7 @@ class Numbered:
 
     def __init__(self, shape=SHAPE):
         self.info = SimpleNamespace(shape_zyx=shape)
+        self.occupied = None
         self.reads: list[Roi] = []
 
     def read(self, roi):
@@ -84,6 +86,20 @@ def test_a_small_volume_is_read_whole_as_one_stack():
         assert len(volume.reads) == 1
     # One voxel less, and it is sampled.
     assert sample_crops(Numbered((6, 20, 30)), n_vox=6 * 20 * 30 - 1, seed=0)[0].shape == (1, 20, 30)
+
+
+def test_where_most_of_a_volume_was_never_written_samples_come_from_what_was():
+    volume = Numbered()
+    there = np.zeros((4, 3, 2), bool)
+    there[1, 2, 0] = there[3, 0, 1] = True
+    volume.occupied = Occupancy((10, 100, 100), there, 0.0)
+    sample_crops(volume, n_vox=200_000, seed=0, crop_vox=64, n_sections=5)
+    assert len(volume.reads) > 8
+    chunks = {tuple(o // side for o, side in zip(roi.offset, (10, 100, 100), strict=True)) for roi in volume.reads}
+    assert chunks == {(1, 2, 0), (3, 0, 1)}
+    for roi in volume.reads:
+        chunk = Roi(tuple(o // s * s for o, s in zip(roi.offset, (10, 100, 100), strict=True)), (10, 100, 100))
+        assert chunk.contains(roi), "a crop that fits into the chunk lies in it"
 
 
 def test_samples_depend_on_the_seed():

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from tiny_run import TinyRun
 
+from isofield.errors import InputError
 from isofield.records import read_json
 
 
@@ -86,3 +87,28 @@ def test_a_file_that_is_no_prior_is_refused(teacher, tmp_path, capsys):
     run = student(tmp_path / "run", init=str(text))
     assert run.stage("train") == 2
     assert str(text) in capsys.readouterr().err
+
+
+def test_a_prior_can_be_used_as_it_is(teacher, tmp_path):
+    """Runs that share a prior share its bytes, so that their fields are the same."""
+    run = student(tmp_path / "as_it_is", teacher, steps=0)
+    assert run.stage("train") == 0
+    assert run.paths.prior.read_bytes() == teacher.paths.prior.read_bytes()
+    facts = read_json(run.paths.prior_facts)
+    assert (facts["steps"], facts["volume"]) == (120, run.plan.fingerprints["volume"])
+    for stage in ("canvas", "fit", "blend", "pyramid", "finish", "measure", "report"):
+        assert run.stage(stage) == 0, stage
+
+
+def test_a_prior_for_another_measurement_is_not_used_as_it_is(teacher, tmp_path, capsys):
+    source = {"path": "phantom:tissue?shape=48,64,64", "simulate": {"factor": 4, "operator": "skip"}}
+    run = TinyRun.at(tmp_path, source=source, prior={"steps": 0, "init": str(teacher.paths.prior)})
+    assert run.stage("plan") == 0
+    assert run.stage("train") == 2
+    assert "was trained for operator section, this run has skip" in capsys.readouterr().err
+    assert not run.paths.prior.exists()
+
+
+def test_without_a_prior_there_is_nothing_to_use(tmp_path):
+    with pytest.raises(InputError, match=r"name the prior to use in prior\.init"):
+        TinyRun.at(tmp_path, prior={"steps": 0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from isofield.spec import Spec
 
@@ -41,7 +41,7 @@ class PriorSpec(Spec):
         description="prior.safetensors of another volume of the same kind to start from instead of random weights; its network "
         "must be of the same size. Fewer steps will do then. $VAR and ${VAR:-default} are expanded; null: start from scratch",
     )
-    steps: PositiveInt = Field(8000, description="training steps")
+    steps: NonNegativeInt = Field(8000, description="training steps; 0: the prior in prior.init is used as it is")
     batch: PositiveInt = Field(10, description="patches per training step")
     patch_vox: int = Field(80, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
     learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate (Adam); cosine decay to zero")
@@ -68,6 +68,12 @@ class PriorSpec(Spec):
         "AVX512-BF16 or AMX), which is two to four times faster, else in float32; float32: always float32",
     )
     checkpoint_every_s: PositiveFloat = Field(30.0, description="seconds between training checkpoints")
+
+    @model_validator(mode="after")
+    def _something_to_use(self) -> PriorSpec:
+        if self.steps == 0 and self.init is None:
+            raise ValueError("steps is 0 and there is no init; name the prior to use in prior.init, or train for some steps")
+        return self
 
     @model_validator(mode="after")
     def _shares(self) -> PriorSpec:

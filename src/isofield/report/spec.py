@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from isofield.spec import Spec
 
@@ -21,6 +21,10 @@ class ReportSpec(Spec):
     window_percentiles: tuple[float, float] = Field(
         (0.5, 99.5),
         description="intensity percentiles shown as black and white, in the report and in the viewer",
+    )
+    max_measured_vox: PositiveInt = Field(
+        2_000_000_000,
+        description="measured voxels that are copied for viewing beside the result; of a larger volume those around its middle",
     )
     n_worst_blocks: int = Field(12, ge=1, le=200, description="rows of the table of worst blocks")
 

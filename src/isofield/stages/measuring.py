@@ -11,7 +11,7 @@ import pandas as pd
 from isofield.config import Sections
 from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
-from isofield.jobs import share
+from isofield.jobs import blocks_reaching, share
 from isofield.omezarr.store import read_region
 from isofield.paths import RunPaths
 from isofield.plan import Plan
@@ -47,7 +47,7 @@ def measure_run(config: Sections, paths: RunPaths) -> None:
 
 def chosen_blocks(plan: Plan, at_most: int) -> list[int]:
     """Numbers, ascending, of the blocks that are measured: all, or one at random from each of `at_most` equal runs of them."""
-    blocks = plan.jobs.blocks
+    blocks = blocks_reaching(plan.block_grid, 0, plan.jobs.region)
     if len(blocks) <= at_most:
         return blocks.numbers(range(len(blocks)))
     rng = np.random.default_rng(0)
@@ -64,6 +64,7 @@ class Measurer:
         self.truth = None if volume.truth is None else volume.truth[0]
         self.measured = MeasuredBlocks(volume, plan)
         self.grid, self.axial = plan.block_grid, plan.axial
+        self.bounds = plan.jobs.region or self.grid.bounds
         self.store = fitted_store(paths)
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
         methods = ("isotropic", *BASELINES)
@@ -75,20 +76,20 @@ class Measurer:
 
     def block(self, index: int) -> dict[str, object]:
         """Row of one block, over what it owns."""
-        block = self.grid[index]
-        region = block.write_roi.grown((MARGIN,) * 3).intersect(self.grid.bounds)
+        owned = self.grid[index].write_roi.intersect(self.bounds)
+        region = owned.grown((MARGIN,) * 3).intersect(self.bounds)
         image = read_region(self.paths.isotropic, 0, region)
         record = self.store.read(index)
         row: dict[str, object] = {
             "block_id": index,
             "state": record.state if record else "missing",
-            **{f"offset_{a}": o for a, o in zip("zyx", block.write_roi.offset, strict=True)},
-            **{f"shape_{a}": s for a, s in zip("zyx", block.write_roi.shape, strict=True)},
+            **{f"offset_{a}": o for a, o in zip("zyx", owned.offset, strict=True)},
+            **{f"shape_{a}": s for a, s in zip("zyx", owned.shape, strict=True)},
         }
         if self.truth is not None:
-            row |= self._against_truth(image, region, block.write_roi)
-        row["residual_rms"] = self._against_sections(block.write_roi)
-        row["seam"] = self._across_faces(block.write_roi)
+            row |= self._against_truth(image, region, owned)
+        row["residual_rms"] = self._against_sections(owned)
+        row["seam"] = self._across_faces(owned)
         row["seconds"] = record.seconds if record else float("nan")
         row["attempts"] = record.attempts if record else 0
         row["message"] = record.message if record else "no record"
@@ -99,7 +100,7 @@ class Measurer:
         # With a ratio that is not whole the last plane can reach past the truth.
         known = Roi(region.offset, truth.shape)
         inner = write_roi.intersect(known).relative_to(region).slices
-        inside = self.grid.bounds.intersect(known)
+        inside = self.bounds.intersect(known)
         inside = inside.grown((-MARGIN,) * 3) if min(inside.shape) > 2 * MARGIN else inside
         interior = write_roi.intersect(inside).intersect(known).relative_to(region).slices
         row = {}
@@ -133,6 +134,11 @@ class Measurer:
         """Rms of A x - y over the sections that begin within the block, as a share of the contrast range."""
         sections = range(ceil(write_roi.offset.z / self.axial.ratio), ceil(write_roi.end.z / self.axial.ratio))
         sections = range(sections.start, min(sections.stop, self.axial.n_sections))
+        # Of a part of the volume, the sections that reach beyond it are not there whole.
+        while sections and self.plan.model.planes(self.axial, sections).stop > self.bounds.end.z:
+            sections = sections[:-1]
+        while sections and self.plan.model.planes(self.axial, sections).start < self.bounds.offset.z:
+            sections = sections[1:]
         if not sections:
             return float("nan")
         reached = self.plan.model.planes(self.axial, sections)
@@ -156,23 +162,24 @@ class Measurer:
         reach = self.config.quality.seam_reach_vox
         for axis in range(3):
             face = write_roi.offset[axis]
-            if face == 0:
+            if face == self.bounds.offset[axis]:
                 continue
             begin, end = list(write_roi.offset), list(write_roi.end)
             begin[axis], end[axis] = face - reach, face + reach
-            slab = Roi.between(begin, end).intersect(self.grid.bounds)
+            slab = Roi.between(begin, end).intersect(self.bounds)
             values = read_region(self.paths.isotropic, 0, slab)
             scores.append(self.seams.add(values, self.baseline("cubic", slab), axis, face - slab.offset[axis]))
         return max(scores, default=float("nan"))
 
     def spectra(self) -> None:
         """Axial and lateral spectra of cubes spread over the volume."""
-        side = min(self.config.quality.spectrum_cube_vox, *self.grid.shape)
+        side = min(self.config.quality.spectrum_cube_vox, *self.bounds.shape)
         names = ["isotropic", "cubic"] + (["truth"] if self.truth is not None else [])
         self.spectrum = {name: DirectionalSpectra(side) for name in names}
         rng = np.random.default_rng(0)
         for _ in range(self.config.quality.n_spectrum_cubes):
-            cube = Roi(tuple(int(rng.integers(n - side + 1)) for n in self.grid.shape), (side,) * 3)  # type: ignore[arg-type]
+            corner = tuple(int(rng.integers(n - side + 1)) for n in self.bounds.shape)
+            cube = Roi(corner, (side,) * 3).shifted(self.bounds.offset)  # type: ignore[arg-type]
             self.spectrum["isotropic"].add(read_region(self.paths.isotropic, 0, cube))
             self.spectrum["cubic"].add(self.baseline("cubic", cube))
             if self.truth is not None and self.truth_region(cube).shape == cube.shape:
@@ -204,7 +211,7 @@ class Measurer:
                 "frequency_per_vox": next(iter(self.spectrum.values())).frequency,
                 **{name: s.ratio() for name, s in self.spectrum.items()},
             },
-            "clipped_fraction": n_clipped / (self.plan.jobs.region or self.grid.bounds).volume,
+            "clipped_fraction": n_clipped / self.bounds.volume,
             "n_blocks": dict(states.most_common()),
             "n_measured_blocks": len(chosen_blocks(self.plan, self.config.quality.max_blocks)),
             "shape": self.plan.shape,

@@ -61,33 +61,52 @@ def write_report(config: Config, paths: RunPaths) -> None:
         f"{BASE}/isotropic.ome.zarr",
         plan.voxel_size_nm,
         plan.shape,
-        position_nm=[(o + s * plan.voxel_size_nm / 2) for o, s in zip(plan.origin_nm, plan.shape, strict=True)],
+        position_nm=[
+            o + (b + s / 2) * plan.voxel_size_nm
+            for o, b, s in zip(plan.origin_nm, measurer.bounds.offset, measurer.bounds.shape, strict=True)
+        ],
         windows={"measured": window, "isotropic": window},
     )
     write_json(paths.neuroglancer, state)
 
 
 def write_measured(config: Config, paths: RunPaths, plan: Plan, measurer: Measurer) -> None:
-    """The measured sections of the planned region as an OME-Zarr of their own, for viewing beside the result."""
-    shape = tuple(plan.roi[1])
+    """The measured sections under the image as an OME-Zarr of their own, for viewing beside the result.
+
+    Of a large volume the part around its middle, at most report.max_measured_vox voxels.
+    """
+    part = measured_part(plan, measurer.bounds, config.report.max_measured_vox)
+    shape = part.shape
     z = float(plan.axial.ratio) * plan.voxel_size_nm
+    corner = zip(plan.origin_nm, part.offset, (z, plan.voxel_size_nm, plan.voxel_size_nm), strict=True)
     fresh = create_canvas(
         paths.measured,
         shape,
         plan.dtype,
         OutputSpec(shard_vox=config.output.shard_vox, chunk_vox=config.output.chunk_vox),
         voxel_size_nm=(z, plan.voxel_size_nm, plan.voxel_size_nm),
-        origin_nm=plan.origin_nm,
+        origin_nm=[origin + o * side for origin, o, side in corner],
         name="measured",
         n_levels=1,
     )
-    mark, written = {"volume": plan.fingerprints["volume"], "roi": plan.roi}, paths.root / "jobs" / "measured.json"
+    mark, written = {"volume": plan.fingerprints["volume"], "roi": plan.roi, "part": part}, paths.root / "jobs" / "measured.json"
     if not fresh and written.exists() and read_json(written) == json.loads(json.dumps(to_plain(mark))):
         return
     for roi in shard_rois(shape, config.output.shard_vox):
-        values = measurer.measured.grey(range(roi.offset.z, roi.end.z), roi)
+        there = roi.shifted(part.offset)
+        values = measurer.measured.grey(range(there.offset.z, there.end.z), there)
         write_shard(paths.measured, 0, roi, np.ascontiguousarray(values))
     write_json(written, mark)
+
+
+def measured_part(plan: Plan, bounds: Roi, at_most: int) -> Roi:
+    """Sections and lateral voxels under `bounds` of the output; if these are more than `at_most`, those around the middle."""
+    sections = plan.axial.sections_touching(bounds.offset.z, bounds.end.z)
+    begin = (sections.start, *bounds.offset[1:])
+    whole = Roi(begin, (len(sections), *bounds.shape[1:]))  # type: ignore[arg-type]
+    share = min(1.0, (at_most / whole.volume) ** (1 / 3))
+    shape = tuple(max(1, int(side * share)) for side in whole.shape)
+    return Roi(tuple(b + (n - s) // 2 for b, n, s in zip(begin, whole.shape, shape, strict=True)), shape)  # type: ignore[arg-type]
 
 
 def _summary(plan: Plan, metrics: dict) -> list[str]:
@@ -123,9 +142,9 @@ def _figures(metrics: dict) -> dict[str, float]:
 def _slices(config: Config, plan: Plan, measurer: Measurer) -> list[Slice]:
     """Evenly spread slices per orientation, at most max_picture_vox wide, cut from the middle of the volume."""
     limit = config.report.max_picture_vox
-    shape = plan.shape
-    begin = [max(0, (side - limit) // 2) for side in shape]
-    end = [min(side, b + limit) for side, b in zip(shape, begin, strict=True)]
+    bounds = measurer.bounds
+    begin = [o + max(0, (side - limit) // 2) for o, side in zip(bounds.offset, bounds.shape, strict=True)]
+    end = [min(e, b + limit) for e, b in zip(bounds.end, begin, strict=True)]
     slices = []
     for axis, plane in enumerate(("XY", "ZX", "ZY")):
         for k in range(config.report.n_slices):
@@ -163,7 +182,7 @@ def _curves(paths: RunPaths, metrics: dict) -> list:
 def stage_times(paths: RunPaths) -> list[tuple[str, float, str]]:
     """(stage, seconds, note) from the workflow's benchmark files, jobs of a stage added up."""
     rows = []
-    for stage in ("plan", "train", "canvas", "fit", "blend", "pyramid", "measure"):
+    for stage in ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure"):
         files = sorted(paths.benchmarks.glob(f"{stage}*.tsv"))
         seconds = [float(pd.read_csv(file, sep="\t")["s"].iloc[-1]) for file in files]
         if seconds:

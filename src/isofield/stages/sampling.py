@@ -11,6 +11,7 @@ from isofield.source.volume import Volume
 
 N_SECTIONS_PER_BLOCK = 4
 CROP_VOX = 512
+GOLDEN = 0.6180339887498949
 LOOK_VOX = 2 * 10**9
 """Measured voxels up to which plan looks at every block: a minute or so."""
 
@@ -20,7 +21,7 @@ def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX
 
     Each is a stack (sections, Y, X) of `n_sections` consecutive sections. Sections are visited in an order that spreads
     evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox` is returned
-    whole, as one stack.
+    whole, as one stack. Of a volume parts of which were never written, crops come from the chunks that are there.
     """
     depth, height, width = volume.info.shape_zyx
     if depth * height * width <= n_vox:
@@ -28,12 +29,19 @@ def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX
     deep, crop_y, crop_x = min(n_sections, depth), min(crop_vox, height), min(crop_vox, width)
     n_crops = max(1, n_vox // (deep * crop_y * crop_x))
     rng = np.random.default_rng([seed, n_crops])
-    golden = 0.6180339887498949
+    crop = ZYX(deep, crop_y, crop_x)
+    written = None if volume.occupied is None or volume.occupied.there.all() else np.argwhere(volume.occupied.there)
     crops = []
     for k in range(n_crops):
-        z = int((k * golden + 0.5) % 1.0 * (depth - deep + 1))
-        y, x = int(rng.integers(height - crop_y + 1)), int(rng.integers(width - crop_x + 1))
-        crops.append(volume.read(Roi(ZYX(z, y, x), ZYX(deep, crop_y, crop_x)))[0])
+        even = (k * GOLDEN + 0.5) % 1.0
+        if written is None or not len(written):
+            z = int(even * (depth - deep + 1))
+            y, x = int(rng.integers(height - crop_y + 1)), int(rng.integers(width - crop_x + 1))
+        else:
+            chunk = written[int(even * len(written))] * volume.occupied.chunk  # type: ignore[union-attr]
+            slack = np.maximum(np.array(volume.occupied.chunk) - crop, 0)  # type: ignore[union-attr]
+            z, y, x = np.minimum(chunk + rng.integers(slack + 1), np.array(volume.info.shape_zyx) - crop).tolist()
+        crops.append(volume.read(Roi(ZYX(z, y, x), crop))[0])
     return crops
 
 

@@ -14,7 +14,8 @@ from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.prior.checkpoint import pack_prior, pack_training, resume_training, start_from
+from isofield.prior.checkpoint import load_prior, pack_prior, pack_training, resume_training, start_from
+from isofield.prior.denoiser import Denoiser
 from isofield.prior.noise import section_noise
 from isofield.prior.patches import LateralDegradation, PatchSampler
 from isofield.prior.spec import PriorSpec
@@ -30,6 +31,7 @@ from isofield.stages.stopping import StoppedError, StopRequest
 PRIOR_CODE = 3
 """Raised whenever a change of the training code changes what it produces."""
 MIN_PATCH_VOX = 32
+LOSS_HEADER = "step,loss,posterior_mean_loss"
 
 
 def train_prior(config: Sections, paths: RunPaths) -> None:
@@ -40,6 +42,8 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     # How often a state is saved changes nothing in what is trained.
     spec = config.prior
     init = init_path(spec)
+    if init and not spec.steps:
+        return adopt_prior(init, config, plan, paths, sampler)
     mark = fingerprint(
         plan.fingerprints["volume"],
         spec.model_dump(exclude={"checkpoint_every_s", "init"}),
@@ -72,6 +76,28 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     if state.step < spec.steps:
         raise StoppedError(f"train: {request.made} at step {state.step}, which is saved; run again to go on from there")
     publish(state, config, plan, paths, sampler, noise, mark)
+
+
+def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler) -> None:
+    """Publish a prior that was trained elsewhere, byte for byte: runs that share one fit the same fields.
+
+    Raises InputError unless it was trained for the same operator and ratio.
+    """
+    denoiser, about = load_prior(init, torch.device("cpu"))
+    for key, ours in (("ratio", plan.ratio), ("operator", plan.operator)):
+        if about[key] != ours:
+            raise InputError(
+                "prior.init",
+                str(init),
+                f"was trained for {key} {about[key]}, this run has {ours}",
+                "Choose one of the same kind, or set prior.steps above 0 to train on",
+            )
+    say(f"train: {init} is used as it is")
+    write_bytes_atomic(paths.prior_losses, f"{LOSS_HEADER}\n".encode())
+    write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
+    write_bytes_atomic(paths.prior, init.read_bytes())
+    own = {"made_from": config.mark, "volume": plan.fingerprints["volume"], "init_sha256": sha256_file(init)}
+    write_json(paths.prior_facts, {**about, **own, "version": __version__, "final_loss": None})
 
 
 def init_path(spec: PriorSpec) -> Path | None:
@@ -123,9 +149,9 @@ def publish(
 
     What does not change the prior (where the run lies, the version) stays out of the checkpoint: fields depend on its bytes.
     """
-    lines = ["step,loss,posterior_mean_loss", *(f"{s},{a:.6g},{b:.6g}" for s, a, b in state.losses)]
+    lines = [LOSS_HEADER, *(f"{s},{a:.6g},{b:.6g}" for s, a, b in state.losses)]
     write_bytes_atomic(paths.prior_losses, ("\n".join(lines) + "\n").encode())
-    write_bytes_atomic(paths.prior_samples, samples_picture(state, sampler))
+    write_bytes_atomic(paths.prior_samples, samples_picture(state.average, sampler))
     facts = {
         "fingerprint": mark,
         "volume": plan.fingerprints["volume"],
@@ -154,18 +180,18 @@ def publish(
     )
 
 
-def samples_picture(state: TrainingState, sampler: PatchSampler, n: int = 6) -> bytes:
+def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> bytes:
     """PNG of training patches: degraded and interpolated, denoised by the prior, true."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    device = next(state.average.parameters()).device
+    device = next(denoiser.parameters()).device
     batch = sampler.batch(2**30, n)
     condition = torch.from_numpy(batch.condition).to(device)
     with torch.no_grad():
-        denoised = state.average(None, torch.full((n,), torch.inf, device=device), condition).cpu().numpy()
+        denoised = denoiser(None, torch.full((n,), torch.inf, device=device), condition).cpu().numpy()
     rows = (
         ("degraded", batch.condition[:, 0]),
         ("posterior mean", denoised[:, 0]),
