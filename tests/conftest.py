@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s3_server import S3Server, running_s3
+
 
 @pytest.fixture
 def one_thread():
@@ -14,3 +16,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """A running S3 server with an empty bucket, for all tests of a session."""
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch) -> S3Server:
+    """The server, and an environment in which this process is its client."""
+    from isofield.storage import remote
+
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    remote._has_s3_credentials.cache_clear()
+    return s3_server

@@ -162,7 +162,8 @@ def _run_stage(args: argparse.Namespace) -> int:
         config: Config | Sections = load_config(args.config_file, args.overrides)
     else:
         config = load_sections(args.config_file, SECTIONS_READ[name], args.overrides)
-    paths = RunPaths(Path(config.run.results) / config.run.name)
+    knows_output = isinstance(config, Config) or "output" in config
+    paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
     return _stage(name)(config, paths, job) or 0
 
@@ -239,9 +240,12 @@ def _run_status(args: argparse.Namespace) -> None:
 
 
 def _run_view(args: argparse.Namespace) -> None:
+    from isofield.records import read_json
     from isofield.report.server import view
 
-    view(Path(args.folder), port=args.port, open_browser=args.open)
+    canvas = RunPaths(Path(args.folder)).canvas
+    image = read_json(canvas).get("image") if canvas.exists() else None
+    view(Path(args.folder), port=args.port, open_browser=args.open, image=image)
 
 
 def _run_benchmark_quality(args: argparse.Namespace) -> int:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from isofield.errors import InputError
+from isofield.storage.uri import WRITABLE, checked_uri, is_remote
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
 
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Files of one run, below `root` = results/<run name>."""
+    """Files of one run, below `root` = results/<run name>; the isotropic image may lie elsewhere.
+
+    image: `output.path`, a local path or a URI; None: below `root`. Raises InputError for one that cannot be written to.
+    """
 
     root: Path
+    image: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
+        if self.image is not None:
+            image = expand(self.image, "output.path")
+            image = checked_uri(image, "output.path", WRITABLE) if is_remote(image) else os.path.abspath(image)
+            object.__setattr__(self, "image", image)
 
     @property
     def plan(self) -> Path:
@@ -79,8 +94,11 @@ class RunPaths:
         return self.root / "shards"
 
     @property
-    def isotropic(self) -> Path:
-        return self.root / "isotropic.ome.zarr"
+    def isotropic(self) -> Path | str:
+        """The image: a local path, or a URI as text."""
+        if self.image is None:
+            return self.root / "isotropic.ome.zarr"
+        return self.image if is_remote(self.image) else Path(self.image)
 
     @property
     def measured(self) -> Path:
@@ -105,3 +123,26 @@ class RunPaths:
     @property
     def benchmarks(self) -> Path:
         return self.root / "benchmarks"
+
+
+def expand(text: str, key: str = "source.path") -> str:
+    """`text`, the value of `key`, with $NAME, ${NAME}, ${NAME:-default} and a leading ~ replaced from the environment.
+
+    Raises InputError for a variable that is unset or empty and has no default.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name, default = match[1] or match[2], match[3]
+        value = os.environ.get(name, "")
+        if value:
+            return value
+        if default is None:
+            raise InputError(
+                key,
+                text,
+                f"the variable {name} is not set",
+                f"Set it, or write ${{{name}:-default}}",
+            )
+        return expand(default, key)
+
+    return os.path.expanduser(_VARIABLE.sub(value_of, text))

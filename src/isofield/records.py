@@ -132,7 +132,7 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Publish `obj` as JSON (see `to_plain`). JSON has no NaN or infinity: they become null."""
-    write_bytes_atomic(path, _json_bytes(obj))
+    write_bytes_atomic(path, json_bytes(obj))
 
 
 def publish_json_if_changed(path: str | os.PathLike[str], obj: Any) -> bool:
@@ -175,7 +175,8 @@ def sweep_partials(folder: str | os.PathLike[str], min_age_s: float) -> int:
     return n_removed
 
 
-def _json_bytes(obj: Any) -> bytes:
+def json_bytes(obj: Any) -> bytes:
+    """`obj` as the JSON text that `write_json` publishes."""
     return (json.dumps(_without_nan(to_plain(obj)), indent=2, allow_nan=False) + "\n").encode("ascii")
 
 

@@ -174,7 +174,13 @@ def _readable(path: Path) -> dict:
 
 
 def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
-    """Whether a shard is as its job left it; one whose time changed since the job's record is read and compared."""
+    """Whether a shard is as its job left it; one whose time changed since the job's record is read and compared.
+
+    One in an object store is believed to be: asking for each would make the workflow wait for the network when it starts. To
+    make shards again that were deleted or damaged there, delete the job's record.
+    """
+    if isinstance(paths.isotropic, str):
+        return True
     file = paths.isotropic.joinpath("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
     if not file.exists() or file.stat().st_size != shard["bytes"]:
         return False

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from isofield.config import load_config
 from isofield.source import open_source
 from isofield.source.occupancy import Occupancy, occupancy
+from isofield.storage.local import LocalPlace
 
 SHAPE, CHUNK = (12, 25, 40), (4, 10, 16)
 WRITTEN = {(0, 0, 0), (2, 1, 2), (1, 2, 0)}
@@ -41,7 +42,7 @@ def places(found: Occupancy) -> set[tuple[int, ...]]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_chunks_are_found_however_their_files_are_named(tmp_path, layout):
     write(tmp_path / "a.zarr", **LAYOUTS[layout])
-    found = occupancy(tmp_path / "a.zarr", "zyx")
+    found = occupancy(LocalPlace(tmp_path / "a.zarr"), "zyx")
     assert found is not None
     assert (found.chunk, found.there.shape, found.fill_value) == (CHUNK, (3, 3, 3), 0.0)
     assert places(found) == WRITTEN
@@ -52,7 +53,7 @@ def test_of_shards_it_is_the_shard_that_counts(tmp_path):
         store=str(tmp_path / "a.zarr"), shape=(16, 16, 16), chunks=(4, 4, 4), shards=(8, 8, 8), dtype="uint8"
     )
     array[9, 1, 9] = 1
-    found = occupancy(tmp_path / "a.zarr", "zyx")
+    found = occupancy(LocalPlace(tmp_path / "a.zarr"), "zyx")
     assert found is not None
     assert (found.chunk, places(found)) == ((8, 8, 8), {(1, 0, 1)})
 
@@ -60,7 +61,7 @@ def test_of_shards_it_is_the_shard_that_counts(tmp_path):
 @pytest.mark.parametrize("axes", ["czyx", "xyzc", "zcyx"])
 def test_axes_are_put_in_order_and_the_other_channel_does_not_count(tmp_path, axes):
     write(tmp_path / "a.zarr", axes)
-    first, second = (occupancy(tmp_path / "a.zarr", axes, channel) for channel in (0, 1))
+    first, second = (occupancy(LocalPlace(tmp_path / "a.zarr"), axes, channel) for channel in (0, 1))
     assert first is not None
     assert second is not None
     assert (first.chunk, places(first)) == (CHUNK, WRITTEN)
@@ -69,8 +70,8 @@ def test_axes_are_put_in_order_and_the_other_channel_does_not_count(tmp_path, ax
 
 def test_what_is_no_array_tells_nothing(tmp_path):
     zarr.open_group(str(tmp_path / "group.zarr"), mode="w")
-    assert occupancy(tmp_path / "group.zarr", "zyx") is None
-    assert occupancy(tmp_path / "nothing", "zyx") is None
+    assert occupancy(LocalPlace(tmp_path / "group.zarr"), "zyx") is None
+    assert occupancy(LocalPlace(tmp_path / "nothing"), "zyx") is None
 
 
 def test_an_opened_volume_knows_its_chunks(tmp_path):

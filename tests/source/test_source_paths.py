@@ -42,7 +42,9 @@ def test_the_home_folder_is_expanded(tmp_path):
     assert expand("~/x") == f"{tmp_path}/x"
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/volume.zarr", "not/there.tif"])
+@pytest.mark.parametrize(
+    "uri", ["ftp://host/volume.zarr", "s3://bucket", "s3://bucket/volume.tif", "https://host/volume.h5", "not/there.tif"]
+)
 def test_what_cannot_be_reached_is_refused(uri):
     with pytest.raises(InputError, match=r"source\.path"):
         reader_for(uri)

@@ -66,7 +66,7 @@ class TinyRun:
 
     @property
     def paths(self) -> RunPaths:
-        return RunPaths(Path(self.config.run.results) / self.config.run.name)
+        return RunPaths(Path(self.config.run.results) / self.config.run.name, self.config.output.path)
 
     @property
     def plan(self) -> Plan:

@@ -19,13 +19,13 @@ try:
     LAYOUT = lay_out(CFG, VOLUME)
     KERNEL = [kernel_path(CFG.kernel)] if CFG.kernel else []
     INIT = [Path(expand_path(CFG.prior.init, "prior.init"))] if CFG.prior.init else []
+    RUN = RunPaths(Path(CFG.run.results) / CFG.run.name, CFG.output.path)
 except InputError as error:
     raise WorkflowError(str(error))
 
 # What is measured, and through which profile: where its content changes, so does this.
 IDENTITY = VOLUME.identity | kernel_identity(CFG.kernel)
 JOBS = LAYOUT.jobs
-RUN = RunPaths(Path(CFG.run.results) / CFG.run.name)
 if workflow.is_main_process:
     marks = {
         stage: section_mark(CFG.section_json(*names))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from isofield.geometry import ZYX, Roi
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import level_shape, read_region, shard_path, write_shard
+from isofield.omezarr.store import Location, level_shape, read_region, shard_path, write_shard
 
 _SLAB_VOX = 32
 
 
-def downsample_shard(path: str | os.PathLike[str], level: int, roi: Roi) -> None:
+def downsample_shard(path: Location, level: int, roi: Roi) -> None:
     """Compute and publish the shard `roi` of `level` >= 1 from the shards of level - 1 that lie under it.
 
     At an odd end the mean is over the voxels that exist. Raises ValueError if `roi` is not one whole shard of

@@ -12,6 +12,12 @@ Side = tuple[NonNegativeInt, PositiveInt]
 class OutputSpec(Spec):
     """The isotropic OME-Zarr (NGFF 0.5, Zarr v3, zstd, axes z y x): its sampling and how it is stored."""
 
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="where the image is written: a local path, s3://bucket/folder/name.ome.zarr or gs://...; null: "
+        "isotropic.ome.zarr in the run's results folder; $VAR and ${VAR:-default} are expanded",
+    )
     voxel_size_nm: PositiveFloat | None = Field(
         None,
         description="side of an output voxel in nm, the same in z, y and x; null: the source's lateral one",

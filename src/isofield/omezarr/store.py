@@ -1,19 +1,22 @@
-"""The image on disk: Zarr v3 arrays in which a shard is one file, written whole, or missing.
+"""The image: Zarr v3 arrays in which a shard is one file or object, written whole, or missing.
 
 Absence means missing, never zero: an all-zero shard is written too, and reading a missing one is an error.
-A shard is encoded in memory and published by one rename. What was there before is never read, so a shard that
-a killed writer or a full disk left truncated is healed by writing it again.
+A shard is encoded in memory and published by one rename or one request. What was there before is never read, so a shard
+that a killed writer or a full disk left truncated is healed by writing it again.
+
+`path` is a local path or, as text, the URI of an object store; see `isofield.storage`.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -31,14 +34,25 @@ from isofield.omezarr.metadata import (
     omero,
 )
 from isofield.omezarr.spec import OutputSpec
-from isofield.records import fsync_dir, partial_sibling, read_json, to_plain, write_bytes_atomic, write_json
+from isofield.records import json_bytes, to_plain
+from isofield.storage.place import Place, place_of
+from isofield.storage.uri import is_remote
 
 # What both NGFF viewers and this package's rounding can handle.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 
+Location = str | os.PathLike[str]
+
+
+class ShardFile(NamedTuple):
+    """What was written: sha256 (64 hex digits) and size of a shard's bytes."""
+
+    sha256: str
+    n_bytes: int
+
 
 def create_canvas(
-    path: str | os.PathLike[str],
+    path: Location,
     shape: Sequence[int],
     dtype: np.dtype | str,
     spec: OutputSpec,
@@ -48,53 +62,49 @@ def create_canvas(
     name: str = "isotropic",
     n_levels: int | None = None,
 ) -> bool:
-    """Make the image at `path`, all levels empty; it appears whole. Returns whether it is a new one.
+    """Make the image at `path`, all levels empty. Returns whether it is a new one.
 
     shape (z, y, x) of level 0; voxel_size_nm and origin_nm as in `metadata`; n_levels None: down to
     `spec.pyramid_min_vox`. An image whose arrays have the same metadata keeps its shards (and only has its
-    world position corrected if that changed); any other image made by this function is replaced.
+    world position corrected if that changed); any other image made by this function is replaced. A local image appears whole;
+    in an object store its levels appear one by one, and an image that lacks some is made again.
 
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something else.
     """
-    path = Path(path)
+    place = _place(path)
     shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
     attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm)
     arrays = _empty_arrays(shapes, dtype, spec)
-    if _keeps(path, attributes, arrays):
+    if _keeps(place, attributes, arrays):
         return False
-    partial, old = partial_sibling(path), partial_sibling(path)
+    group = json_bytes({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
     try:
-        write_json(partial / "zarr.json", {"attributes": attributes, "zarr_format": 3, "node_type": "group"})
-        for key, document in arrays.items():
-            write_bytes_atomic(partial / key, document.to_bytes())
-        if path.exists():
-            os.rename(path, old)
-        os.rename(partial, path)
+        place.replace({"zarr.json": group, **{key: document.to_bytes() for key, document in arrays.items()}})
     except OSError as error:
         # Another creator was faster: its canvas will do if it is the same.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _keeps(path, attributes, arrays):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _keeps(place, attributes, arrays):
             raise
         return False
-    finally:
-        for folder in (partial, old):
-            shutil.rmtree(folder, ignore_errors=True)
-    fsync_dir(path.parent)
     return True
 
 
-def set_provenance(path: str | os.PathLike[str], provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
+def set_provenance(path: Location, provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
     """Replace the group's `isofield` attribute, and its display window if one is given, atomically."""
-    document = read_json(Path(path, "zarr.json"), remedy="Run the step that creates the image again")
+    place = _place(path)
+    document = _group(place, "Run the step that creates the image again")
+    if not document:
+        limit = "does not exist"
+        raise InputError("file", place.locate("zarr.json"), limit, "Run the step that creates the image first")
     attributes = document["attributes"]
     attributes[PROVENANCE_KEY] = to_plain(provenance)
     if window is not None:
         attributes["ome"]["omero"] = omero(attributes["ome"]["multiscales"][0]["name"], window)
-    write_json(Path(path, "zarr.json"), document)
+    place.write("zarr.json", json_bytes(document))
 
 
-def level_shape(path: str | os.PathLike[str], level: int) -> ZYX:
+def level_shape(path: Location, level: int) -> ZYX:
     """Shape (z, y, x) of one level."""
-    return ZYX(*_open(path, level).shape)
+    return ZYX(*_open(_place(path), level).shape)
 
 
 def shard_rois(shape: Sequence[int], shard_vox: int) -> list[Roi]:
@@ -104,55 +114,71 @@ def shard_rois(shape: Sequence[int], shard_vox: int) -> list[Roi]:
     return [Roi(ZYX(*corner), ZYX(shard_vox, shard_vox, shard_vox)).intersect(whole) for corner in corners]
 
 
-def shard_path(path: str | os.PathLike[str], level: int, roi: Roi) -> Path:
-    """File of the shard that is exactly `roi`. Raises ValueError if `roi` is not one whole shard."""
-    return _shard_file(path, level, _open(path, level), roi)
+def shard_path(path: Location, level: int, roi: Roi) -> Path | str:
+    """File, or URI, of the shard that is exactly `roi`. Raises ValueError if `roi` is not one whole shard."""
+    place = _place(path)
+    where = place.locate(_shard_key(level, _open(place, level), roi))
+    return where if is_remote(where) else Path(where)
 
 
-def missing_shards(path: str | os.PathLike[str], level: int) -> list[Roi]:
+def missing_shards(path: Location, level: int) -> list[Roi]:
     """Shards of a level that are absent or empty files, in C order. Damaged ones show when they are read."""
-    array = _open(path, level)
-    files = {roi: _shard_file(path, level, array, roi) for roi in shard_rois(array.shape, array.shards[0])}
-    return [roi for roi, file in files.items() if not (file.exists() and file.stat().st_size)]
+    place = _place(path)
+    array = _open(place, level)
+    rois = shard_rois(array.shape, array.shards[0])
+    return [roi for roi in rois if not place.size(_shard_key(level, array, roi))]
 
 
-def write_shard(path: str | os.PathLike[str], level: int, roi: Roi, block: np.ndarray) -> None:
-    """Publish one whole shard, replacing what was there. Equal input gives equal bytes.
+def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:
+    """sha256 (64 hex digits) of a shard's bytes; None if it has not been written. Reads it."""
+    place = _place(path)
+    content = place.read(_shard_key(level, _open(place, level), roi))
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def write_shard(path: Location, level: int, roi: Roi, block: np.ndarray) -> ShardFile:
+    """Publish one whole shard, replacing what was there; returns what was written. Equal input gives equal bytes.
 
     Raises ValueError if `roi` is not one whole shard of the level (clipped at its edge), or if `block` has
     another shape than `roi` or another dtype than the image: nothing is merged, padded or cast here.
     """
-    array = _open(path, level)
-    file = _shard_file(path, level, array, roi)
+    place = _place(path)
+    array = _open(place, level)
+    key = _shard_key(level, array, roi)
     if block.shape != tuple(roi.shape) or block.dtype != array.dtype:
         raise ValueError(f"shard {roi} takes {tuple(roi.shape)} {array.dtype}, got {block.shape} {block.dtype}")
-    write_bytes_atomic(file, _encode(array, block))
+    content = _encode(array, block)
+    place.write(key, content)
+    return ShardFile(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def read_region(path: str | os.PathLike[str], level: int, roi: Roi, *, fill_missing: bool = False) -> np.ndarray:
+def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = False) -> np.ndarray:
     """Voxels of `roi` (z, y, x) of one level. With `fill_missing`, shards that were not written read as 0.
 
     Raises ValueError if `roi` leaves the level, InputError naming the file if a shard is missing or damaged.
     """
-    array = _open(path, level)
+    place = _place(path)
+    array = _open(place, level)
     if not Roi(ZYX(0, 0, 0), ZYX(*array.shape)).contains(roi):
         raise ValueError(f"{roi} leaves level {level} of shape {array.shape}")
     out = np.zeros(roi.shape, array.dtype)
     for shard in _shards_touching(array, roi):
         part = shard.intersect(roi)
-        file = _shard_file(path, level, array, shard)
-        if not file.exists():
+        key = _shard_key(level, array, shard)
+        n_bytes = place.size(key)
+        if n_bytes is None:
             if fill_missing:
                 continue
-            raise InputError("shard", str(file), "has not been written", "Run the step that writes this level")
+            raise InputError("shard", place.locate(key), "has not been written", "Run the step that writes this level")
         try:
-            if file.stat().st_size == 0:  # which zarr takes for a shard of nothing but zeros
+            if n_bytes == 0:  # which zarr takes for a shard of nothing but zeros
                 raise ValueError("the file is empty")
-            out[part.relative_to(roi).slices] = array[part.slices]
+            with place.reporting(key):
+                out[part.relative_to(roi).slices] = array[part.slices]
         except (ValueError, RuntimeError) as error:  # zarr: index checksum; numcodecs: chunk checksum
             raise InputError(
                 "shard",
-                str(file),
+                place.locate(key),
                 f"is damaged ({error})",
                 "Delete it and run the step that writes this level",
             ) from error
@@ -182,42 +208,56 @@ def _empty_arrays(shapes: Sequence[ZYX], dtype: np.dtype | str, spec: OutputSpec
     return {key: files[key] for key in sorted(files) if key.count("/") == 1}
 
 
-def _keeps(path: Path, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> bool:
-    """Whether `path` already is this image; brings its world position up to date if so."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> bool:
+    """Whether `place` already holds this image; brings its world position up to date if so."""
+    if place.empty():
         return False
-    group_file = path / "zarr.json"
-    group = read_json(group_file, remedy="Move it away") if group_file.exists() else {}
+    group = _group(place, "Move it away")
     if PROVENANCE_KEY not in group.get("attributes", {}):
-        raise InputError("output", str(path), "exists and is not an image made by isofield", "Move it away")
-    if {f"{file.parent.name}/zarr.json" for file in path.glob("*/zarr.json")} != arrays.keys():
+        raise InputError("output", str(place), "exists and is not an image made by isofield", "Move it away")
+    if {key for name in place.folders() if place.size(key := f"{name}/zarr.json") is not None} != arrays.keys():
         return False
     for level in range(len(arrays)):
         # Compared as zarr understands them: another version may spell the same array differently.
         wanted = zarr.open_array(MemoryStore(dict(arrays)), path=str(level), mode="r")
-        if _open(path, level).metadata != wanted.metadata:
+        if _open(place, level).metadata != wanted.metadata:
             return False
     ome = group["attributes"]["ome"]
     if ome["multiscales"] != attributes["ome"]["multiscales"]:
         ome["multiscales"] = attributes["ome"]["multiscales"]
-        write_json(group_file, group)
+        place.write("zarr.json", json_bytes(group))
     return True
 
 
-def _open(path: str | os.PathLike[str], level: int) -> zarr.Array:
-    folder = Path(path, str(level))
-    if not (folder / "zarr.json").exists():
-        raise InputError("level", str(folder), "does not exist", "Run the step that creates the image")
-    return zarr.open_array(str(folder), mode="r", zarr_format=3)
+def _place(path: Location) -> Place:
+    return place_of(path, "output.path")
 
 
-def _shard_file(path: str | os.PathLike[str], level: int, array: zarr.Array, roi: Roi) -> Path:
+def _group(place: Place, remedy: str) -> dict[str, Any]:
+    """The group's document; empty if there is none."""
+    try:
+        return json.loads(place.read("zarr.json") or b"{}")
+    except ValueError as error:
+        raise InputError("file", place.locate("zarr.json"), f"is not valid JSON ({error})", remedy) from None
+
+
+def _open(place: Place, level: int) -> zarr.Array:
+    folder = place / str(level)
+    try:
+        with folder.reporting("zarr.json"):
+            return zarr.open_array(folder.zarr_store(), mode="r", zarr_format=3)
+    except FileNotFoundError:
+        raise InputError("level", str(folder), "does not exist", "Run the step that creates the image") from None
+
+
+def _shard_key(level: int, array: zarr.Array, roi: Roi) -> str:
+    """Key of the shard that is exactly `roi`. Raises ValueError if `roi` is not one whole shard."""
     index = [begin // side for begin, side in zip(roi.offset, array.shards, strict=True)]
     corner = ZYX(*(i * side for i, side in zip(index, array.shards, strict=True)))
     whole = Roi(corner, ZYX(*array.shards)).intersect(Roi(ZYX(0, 0, 0), ZYX(*array.shape)))
     if roi != whole or roi.empty:
         raise ValueError(f"{roi} is not one whole shard of level {level} (shape {array.shape}, shards {array.shards})")
-    return Path(path, str(level), "c", *map(str, index))
+    return "/".join((str(level), "c", *map(str, index)))
 
 
 def _shards_touching(array: zarr.Array, roi: Roi) -> Iterator[Roi]:

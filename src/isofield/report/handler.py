@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from isofield.report.server import FolderServer
 
 CLIENT_PATH = "/neuroglancer/"
+IMAGE_PATH = "/isotropic.ome.zarr/"
+"""Where an image is served that lies outside the run's folder."""
 # The bundled client works out its server's address from a path of this form and stops where it finds another.
 CLIENT_HOME = f"{CLIENT_PATH}v/run/"
 CLIENT_EVENTS = f"{CLIENT_PATH}events/run"
@@ -106,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send_from(self.server.client, path.removeprefix(CLIENT_HOME), with_body)
         elif path in (CLIENT_PATH, CLIENT_PATH.rstrip("/")):
             self._redirect(CLIENT_HOME)
+        elif self.server.image and path.startswith(IMAGE_PATH):
+            self._send_from(self.server.image, path.removeprefix(IMAGE_PATH), with_body)
         elif path == "/" and not (self.server.root / "index.html").exists():
             self._redirect("/report/")
         else:

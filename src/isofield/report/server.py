@@ -25,8 +25,8 @@ class FolderServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, root: Path, client: Path, port: int, host: str) -> None:
-        self.root, self.client = root, client
+    def __init__(self, root: Path, client: Path, port: int, host: str, image: Path | None = None) -> None:
+        self.root, self.client, self.image = root, client, image
         self.stopping = threading.Event()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
@@ -58,10 +58,11 @@ class FolderServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def serve(folder: Path | str, port: int = 0, host: str = "127.0.0.1") -> FolderServer:
+def serve(folder: Path | str, port: int = 0, host: str = "127.0.0.1", image: Path | str | None = None) -> FolderServer:
     """Start serving `folder` on the loopback interface; port 0 takes a free one. Close the server to stop.
 
-    Nothing outside the folder can be read, links included. Answers GET and HEAD with CORS headers, byte
+    Nothing outside the folder can be read, links included, but for the folder `image`, which is served as
+    `/isotropic.ome.zarr/`. Answers GET and HEAD with CORS headers, byte
     ranges (suffix and open-ended too) and OPTIONS; `/neuroglancer/` is the bundled client, which needs no
     internet.
 
@@ -79,7 +80,7 @@ def serve(folder: Path | str, port: int = 0, host: str = "127.0.0.1") -> FolderS
             "From another machine, forward the port with ssh -L.",
         )
     try:
-        return FolderServer(root, client_folder(), port, host)
+        return FolderServer(root, client_folder(), port, host, None if image is None else Path(image).resolve())
     except (OSError, OverflowError) as error:
         raise InputError("port", port, f"cannot be listened on ({error})", "Take another, or 0 for any free one.") from error
 
@@ -98,8 +99,10 @@ def client_folder() -> Path:
     return folder
 
 
-def view(run_folder: Path | str, port: int = 0, open_browser: bool = False) -> None:
+def view(run_folder: Path | str, port: int = 0, open_browser: bool = False, image: str | None = None) -> None:
     """Serve a run's folder, print the links to its viewer and its report, and wait for Ctrl-C.
+
+    image: path or URI of an isotropic image that lies elsewhere; the viewer reads one on the network by itself.
 
     Raises InputError where the folder has no readable neuroglancer.json.
     """
@@ -115,11 +118,14 @@ def view(run_folder: Path | str, port: int = 0, open_browser: bool = False) -> N
         ) from None
     except ValueError as error:
         raise InputError(str(path), "not JSON", str(error), "Delete it and run `isofield report` again.") from error
-    with serve(run_folder, port) as server:
+    remote = image if image and "://" in image else None
+    with serve(run_folder, port, image=None if remote else image) as server:
         link = server.neuroglancer_link(state)
         if (server.root / "report" / "index.html").is_file():
             print(f"Report        {server.address}/report/")
         print(f"Neuroglancer  {link}")
+        if remote:
+            print(f"Isotropic image {remote}: the browser reads it from there, which needs public read access and CORS.")
         print("Serving on this machine only. Ctrl-C stops.", flush=True)
         if open_browser:
             webbrowser.open(link)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from isofield.source.zarr_nodes import Node, read_node
+from isofield.storage.local import LocalPlace
+from isofield.storage.place import Place
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Occupancy:
         return total > 0
 
 
-def occupancy(path: Path, axes: str, channel: int = 0) -> Occupancy | None:
-    """Of the array in folder `path`, whose axes are letters of c, z, y, x and `_`; None unless its chunks are files there."""
-    node = read_node(path)
+def occupancy(place: Place, axes: str, channel: int = 0) -> Occupancy | None:
+    """Of the array at `place`, whose axes are letters of c, z, y, x and `_`; None unless it is one of this machine's folders.
+
+    An object store would be listed in thousands of requests.
+    """
+    node = read_node(place) if isinstance(place, LocalPlace) else None
     if node is None or not node.is_array:
         return None
-    layout = _layout(node)
+    layout = _layout(node, place.path)  # type: ignore[attr-defined]
     if layout is None:
         return None
     chunk, folder, separator = layout
@@ -64,19 +69,19 @@ def occupancy(path: Path, axes: str, channel: int = 0) -> Occupancy | None:
     return Occupancy(tuple(chunk[i] for i in order), there.transpose(order), fill_value)  # type: ignore[arg-type]
 
 
-def _layout(node: Node) -> tuple[tuple[int, ...], Path, str] | None:
+def _layout(node: Node, path: Path) -> tuple[tuple[int, ...], Path, str] | None:
     """Shape of what one file holds, the folder of the files, and what separates the numbers in their names."""
     about = node.metadata
     if node.version == 2:
-        return tuple(about["chunks"]), node.path, about.get("dimension_separator", ".")
+        return tuple(about["chunks"]), path, about.get("dimension_separator", ".")
     if about["chunk_grid"]["name"] != "regular":
         return None
     encoding = about["chunk_key_encoding"]
     separator = encoding.get("configuration", {}).get("separator", "/" if encoding["name"] == "default" else ".")
     chunk = tuple(about["chunk_grid"]["configuration"]["chunk_shape"])
     if encoding["name"] == "default":
-        return chunk, node.path / "c" if separator == "/" else node.path, "c" + separator
-    return chunk, node.path, separator
+        return chunk, path / "c" if separator == "/" else path, "c" + separator
+    return chunk, path, separator
 
 
 def _indices(folder: Path, separator: str, n_axes: int) -> Iterator[tuple[int, ...]]:

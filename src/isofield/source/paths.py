@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from isofield.errors import InputError
+from isofield.paths import expand
 from isofield.records import sha256_file
 from isofield.source.spec import KernelFile
+from isofield.storage.place import Place, place_of
+from isofield.storage.uri import READABLE, checked_uri, is_remote
 
 MAX_KERNEL_BYTES = 2**28
 """Size beyond which a file is neither a profile nor the stack of one spot."""
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _KNOWN = "Known are OME-TIFF, TIFF, a folder of TIFF slices, HDF5, Zarr, OME-Zarr and phantom:tissue"
-
-
-def expand(text: str, key: str = "source.path") -> str:
-    """`text`, the value of `key`, with $NAME, ${NAME}, ${NAME:-default} and a leading ~ replaced from the environment.
-
-    Raises InputError for a variable that is unset or empty and has no default.
-    """
-
-    def value_of(match: re.Match[str]) -> str:
-        name, default = match[1] or match[2], match[3]
-        value = os.environ.get(name, "")
-        if value:
-            return value
-        if default is None:
-            raise InputError(
-                key,
-                text,
-                f"the variable {name} is not set",
-                f"Set it, or write ${{{name}:-default}}",
-            )
-        return expand(default, key)
-
-    return os.path.expanduser(_VARIABLE.sub(value_of, text))
+_FILES_ONLY = (".tif", ".tiff", ".h5", ".hdf5", ".hdf")
 
 
 def kernel_path(choice: KernelFile) -> Path:
@@ -55,15 +33,20 @@ def kernel_identity(choice: KernelFile | None) -> dict[str, str]:
     return {"kernel": sha256_file(path)} if likely else {}  # type: ignore[arg-type]
 
 
-def reader_for(uri: str) -> tuple[ModuleType, Path]:
-    """The reader module (`describe`, `load`) for an expanded `source.path`, and the path to give it.
+def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
+    """The reader module (`describe`, `load`) for an expanded `source.path`, and the path or place to give it.
 
-    Files are known by their first bytes, folders by what they hold. Raises InputError for everything else.
+    Files are known by their first bytes, folders by what they hold; what is not on a local file system is Zarr. Raises
+    InputError for everything else.
     """
     if uri.startswith("phantom:"):
         return _reader("phantom"), Path(uri)
-    if "://" in uri:
-        raise InputError("source.path", uri, "is not on a local file system", "Copy or mount it and give its path")
+    if is_remote(uri):
+        uri = checked_uri(uri, "source.path", READABLE)
+        if uri.lower().endswith(_FILES_ONLY):
+            limit = "is a single file on the network, where only Zarr and OME-Zarr are read"
+            raise InputError("source.path", uri, limit, "Copy or mount it and give its local path, or convert it to OME-Zarr")
+        return _reader("zarr_store"), place_of(uri, "source.path")
     path = Path(uri)
     if path.is_file():
         return _reader(_file_format(path)), path

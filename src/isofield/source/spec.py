@@ -49,7 +49,8 @@ class SourceSpec(Spec):
     path: str = Field(
         min_length=1,
         description="file, folder or store to read: OME-TIFF, TIFF, folder of TIFF slices, HDF5, Zarr, "
-        "OME-Zarr, or phantom:tissue for the synthetic demo volume; $VAR and ${VAR:-default} are expanded",
+        "OME-Zarr (these two also at s3://, gs://, http:// and https://), or phantom:tissue for the synthetic demo volume; "
+        "$VAR and ${VAR:-default} are expanded",
     )
     dataset: str | None = Field(
         None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.source.units import StatedSize
+from isofield.storage.place import Place
 
 _AXIS_NAMES = {"z": "z", "y": "y", "x": "x", "c": "c", "channel": "c", "t": "t", "time": "t"}
 _DEFAULT_AXES = {3: "zyx", 4: "czyx", 5: "tczyx"}
@@ -18,13 +19,13 @@ _DEFAULT_AXES = {3: "zyx", 4: "czyx", 5: "tczyx"}
 class Stored:
     """Metadata of one stored array.
 
-    path: the file, folder or array directory that the reader opens. axes: one letter per axis of the stored
+    path: the file, folder or place of the array that the reader opens. axes: one letter per axis of the stored
     array, of z, y, x, c, and `_` for an axis of length 1 that is dropped. shape, dtype (numpy name): as
     stored. size: what the file says about its voxels. identity: see `files_identity`.
     """
 
     format: str
-    path: Path
+    path: Path | Place
     dataset: str | None
     axes: str
     shape: tuple[int, ...]
@@ -107,3 +108,13 @@ def files_identity(path: Path, files: Iterable[Path]) -> dict[str, str | int]:
         "mtime_ns": mtime_ns,
         "listing": listing.hexdigest(),
     }
+
+
+def contents_identity(uri: str, contents: Iterable[tuple[str, bytes]]) -> dict[str, str | int]:
+    """`files_identity` of files on the network: by names and contents, because times there are those of copies."""
+    listing = hashlib.sha256()
+    n_files = n_bytes = 0
+    for name, content in contents:
+        listing.update(f"{name}\0{len(content)}\n".encode() + content)
+        n_files, n_bytes = n_files + 1, n_bytes + len(content)
+    return {"path": uri, "n_files": n_files, "n_bytes": n_bytes, "listing": listing.hexdigest()}

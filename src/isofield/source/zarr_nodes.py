@@ -1,81 +1,139 @@
-"""Groups and arrays of a local Zarr v2 or v3 store, read from their JSON without the zarr library."""
+"""Groups and arrays of a Zarr v2 or v3 store, read from their JSON without the zarr library."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from isofield.errors import InputError
+from isofield.storage.place import Place
+from isofield.storage.uri import RefusedError
 
 
 @dataclass(frozen=True)
 class Node:
-    """One group or array: folder, Zarr version (2 or 3), metadata, attributes and their files."""
+    """One group or array: place, Zarr version (2 or 3), metadata, attributes, and the files these were read from."""
 
-    path: Path
+    place: Place
     version: int
     is_array: bool
     metadata: dict
     attributes: dict
-    files: tuple[Path, ...]
+    files: Mapping[str, bytes]
 
     @property
     def multiscales(self) -> list[dict]:
         """OME-Zarr images of a group: under `ome` since version 0.5, among the attributes before."""
         return self.attributes.get("ome", self.attributes).get("multiscales", [])
 
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is an array of 3 or more dimensions or an OME-Zarr image."""
+        return bool(self.multiscales) or (self.is_array and len(self.metadata["shape"]) >= 3)
 
-def read_node(folder: Path) -> Node | None:
-    """The node in `folder`; None if there is none. Raises InputError for metadata that are no JSON object."""
-    file = folder / "zarr.json"
-    if file.is_file():
-        metadata = _json(file)
-        return Node(folder, 3, metadata.get("node_type") == "array", metadata, metadata.get("attributes", {}), (file,))
-    for file in (folder / ".zarray", folder / ".zgroup"):
-        if file.is_file():
-            beside = folder / ".zattrs"
-            attributes = _json(beside) if beside.is_file() else {}
-            files = (file, beside) if beside.is_file() else (file,)
-            return Node(folder, 2, file.name == ".zarray", _json(file), attributes, files)
+
+def read_node(place: Place) -> Node | None:
+    """The node at `place`; None if there is none. Raises InputError for metadata that are no JSON object."""
+    refusal = None
+    for name in ("zarr.json", ".zarray", ".zgroup"):
+        try:
+            content = place.read(name)
+        except RefusedError as error:
+            # Without the right to list, object stores say of what is not there that it is forbidden.
+            refusal = error
+            continue
+        if content is None:
+            continue
+        metadata = _json(content, place.locate(name))
+        if name == "zarr.json":
+            is_array = metadata.get("node_type") == "array"
+            return Node(place, 3, is_array, metadata, metadata.get("attributes", {}), {name: content})
+        beside = _read_permitted(place, ".zattrs")
+        attributes = {} if beside is None else _json(beside, place.locate(".zattrs"))
+        files = {name: content} if beside is None else {name: content, ".zattrs": beside}
+        return Node(place, 2, name == ".zarray", metadata, attributes, files)
+    if refusal:
+        raise refusal
     return None
 
 
-def children(group: Node) -> list[Node]:
-    """Nodes directly inside a group, by name."""
-    nodes = (read_node(folder) for folder in sorted(group.path.iterdir()) if folder.is_dir())
-    return [node for node in nodes if node is not None]
-
-
 def volumes_below(group: Node) -> Iterator[Node]:
-    """Arrays of 3 or more dimensions and OME-Zarr images inside a group, at any depth."""
-    for node in children(group):
-        if node.multiscales or (node.is_array and len(node.metadata["shape"]) >= 3):
+    """Arrays of 3 or more dimensions and OME-Zarr images inside a group, at any depth.
+
+    Found by listing; where that is refused, by consolidated metadata. Raises RefusedError where there are none either.
+    """
+    try:
+        folders = group.place.folders()
+    except RefusedError:
+        known = _consolidated(group)
+        if known is None:
+            raise
+        yield from _volumes_among(group, known)
+        return
+    for name in folders:
+        node = read_node(group.place / name)
+        if node is not None and node.is_volume:
             yield node
-        elif not node.is_array:
+        elif node is not None and not node.is_array:
             yield from volumes_below(node)
 
 
 def image_of(array: Node) -> tuple[Node, dict] | None:
     """The OME-Zarr group that lists an array, and its entry there; None for a plain array."""
-    path = array.path.absolute()
-    for folder in path.parents:
-        group = read_node(folder)
+    above = array.place.parent
+    while above is not None:
+        try:
+            group = read_node(above)
+        except RefusedError:
+            return None
         if group is None or group.is_array:
             return None
         for image in group.multiscales:
             for level in image.get("datasets", []):
-                if folder / str(level.get("path")) == path:
+                if above / str(level.get("path")) == array.place:
                     return group, {"image": image, "level": level}
+        above = above.parent
     return None
 
 
-def _json(file: Path) -> dict:
+def _volumes_among(group: Node, paths: list[str]) -> Iterator[Node]:
+    """Volumes at some of the sorted `paths` inside a group; what lies inside an image belongs to it."""
+    taken: list[str] = []
+    for path in paths:
+        if any(path.startswith(f"{above}/") for above in taken):
+            continue
+        node = read_node(group.place / path)
+        if node is not None and node.is_volume:
+            taken.append(path)
+            yield node
+
+
+def _consolidated(group: Node) -> list[str] | None:
+    """Paths of all nodes inside a group that its consolidated metadata know, sorted; None without these."""
+    if group.version == 3:
+        known = (group.metadata.get("consolidated_metadata") or {}).get("metadata")
+        return None if known is None else sorted(known)
+    content = _read_permitted(group.place, ".zmetadata")
+    if content is None:
+        return None
+    known = _json(content, group.place.locate(".zmetadata")).get("metadata", {})
+    return sorted({file.rpartition("/")[0] for file in known} - {""})
+
+
+def _read_permitted(place: Place, name: str) -> bytes | None:
+    """A file that may be absent, beside one that could be read."""
     try:
-        content = json.loads(file.read_text())
+        return place.read(name)
+    except RefusedError:
+        return None
+
+
+def _json(content: bytes, file: str) -> dict:
+    try:
+        parsed = json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError("source.path", str(file), f"is no JSON ({error})", "Repair the store") from error
-    if not isinstance(content, dict):
-        raise InputError("source.path", str(file), "is no JSON object", "Repair the store")
-    return content
+        raise InputError("source.path", file, f"is no JSON ({error})", "Repair the store") from error
+    if not isinstance(parsed, dict):
+        raise InputError("source.path", file, "is no JSON object", "Repair the store")
+    return parsed

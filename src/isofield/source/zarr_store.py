@@ -1,4 +1,4 @@
-"""Reader for Zarr v2 and v3: OME-Zarr images (0.4, 0.5) and plain arrays."""
+"""Reader for Zarr v2 and v3, local or on the network: OME-Zarr images (0.4, 0.5) and plain arrays."""
 
 from __future__ import annotations
 
@@ -8,49 +8,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isofield.errors import InputError
-from isofield.source.stored import Stored, axes_of, files_identity
+from isofield.source.stored import Stored, axes_of, contents_identity, files_identity
 from isofield.source.units import StatedSize, decimal_of, nothing_stated, stated_size
 from isofield.source.zarr_nodes import Node, image_of, read_node, volumes_below
+from isofield.storage.local import LocalPlace
+from isofield.storage.place import Place
 
 if TYPE_CHECKING:
-    import zarr
+    import numpy as np
 
 _V2_KINDS = {"i": "int", "u": "uint", "f": "float"}
 _AXIS_TYPES = {"time": "t", "channel": "c"}
 
 
-def describe(path: Path, dataset: str | None) -> Stored:
+def describe(path: Path | Place, dataset: str | None) -> Stored:
     """Metadata of the array at `path` or of `dataset` in it; of a group: its level 0 or only array.
 
     The voxel size of an image's level comes from the coordinate transformations and the units of the axes; a
     plain array states none. Raises InputError if the array is not there or not the only one.
     """
-    target = path / dataset if dataset else path
-    node = read_node(target)
+    store = LocalPlace(path) if isinstance(path, Path) else path
+    node = read_node(store / dataset if dataset else store)
+    if node is None and not dataset:
+        limit = "is not there, or holds no Zarr metadata (zarr.json, .zarray, .zgroup)"
+        raise InputError("source.path", str(path), limit, "Correct source.path")
     if node is None:
         raise InputError("source.dataset", dataset, f"is no Zarr array or group inside {path}", "Give the path of one")
     array = _array_of(node)
     image = image_of(array)
     shape = tuple(int(n) for n in array.metadata["shape"])
     names = _image_axes(image[1]) if image else _dimension_names(array)
-    axes = axes_of(names, shape, array.path)
+    axes = axes_of(names, shape, str(array.place))
     return Stored(
         format=f"ome-zarr {_ngff_version(image[0], image[1])}" if image else f"zarr v{array.version}",
-        path=array.path,
-        dataset=None if array.path == path else array.path.relative_to(path).as_posix(),
+        path=array.place,
+        dataset=None if array.place == store else array.place.relative_to(store),
         axes=axes,
         shape=shape,
         dtype=_dtype_name(array),
         size=_stated(image[1], axes) if image else nothing_stated("a plain Zarr array does not state it"),
-        identity=files_identity(array.path, [*array.files, *(image[0].files if image else ())]),
+        identity=_identity(array, *([image[0]] if image else [])),
     )
 
 
-def load(stored: Stored) -> zarr.Array:
+def load(stored: Stored) -> ZarrArray:
     """The stored array, read when indexed."""
-    import zarr
+    return ZarrArray(stored.path)  # type: ignore[arg-type]
 
-    return zarr.open_array(store=str(stored.path), mode="r")
+
+class ZarrArray:
+    """An array of a store. Raises InputError where a store on the network fails while it is read."""
+
+    def __init__(self, place: Place) -> None:
+        import zarr
+
+        self._place = place
+        with place.reporting(""):
+            self._array = zarr.open_array(store=place.zarr_store(), mode="r")
+        self.shape, self.dtype, self.chunks = self._array.shape, self._array.dtype, self._array.chunks
+
+    def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
+        with self._place.reporting(""):
+            return self._array[index]  # type: ignore[return-value]
+
+
+def _identity(*nodes: Node) -> dict[str, str | int]:
+    place = nodes[0].place
+    if isinstance(place, LocalPlace):
+        return files_identity(place.path, [node.place.path / name for node in nodes for name in node.files])  # type: ignore[attr-defined]
+    return contents_identity(str(place), [(name, node.files[name]) for node in nodes for name in node.files])
 
 
 def _array_of(node: Node) -> Node:
@@ -58,17 +84,17 @@ def _array_of(node: Node) -> Node:
         return node
     if len(node.multiscales) == 1:
         name = node.multiscales[0]["datasets"][0]["path"]
-        level = read_node(node.path / name)
+        level = read_node(node.place / name)
         if level is None or not level.is_array:
-            raise InputError("source.path", str(node.path), f"its level {name!r} is not there", "Repair the store")
+            raise InputError("source.path", str(node.place), f"its level {name!r} is not there", "Repair the store")
         return level
     volumes = list(volumes_below(node))
     if len(volumes) == 1 and not node.multiscales:
         return _array_of(volumes[0])
-    names = ", ".join(v.path.relative_to(node.path).as_posix() for v in volumes[:8])
+    names = ", ".join(v.place.relative_to(node.place) for v in volumes[:8])
     raise InputError(
         "source.path",
-        str(node.path),
+        str(node.place),
         f"holds {len(volumes)} volumes ({names})" if volumes else "holds no volume",
         "Set source.dataset to the path of one inside the store",
     )

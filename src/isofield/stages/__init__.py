@@ -15,7 +15,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "blend": (*_COMPUTE, "source", "output"),
     "pyramid": (*_WHERE, "output"),
     "finish": (*_WHERE, "output"),
-    "measure": (*_COMPUTE, "source", "quality"),
+    "measure": (*_COMPUTE, "source", "quality", "output.path"),
     # The page shows the whole configuration.
     "report": (
         *("run", "source", "measurement", "intensity", "blocks", "prior"),

@@ -16,11 +16,11 @@ from isofield.field.fit import render_fields
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
-from isofield.omezarr.store import shard_path, write_shard
+from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, sha256_file, write_json
+from isofield.records import fingerprint, read_json, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
@@ -64,22 +64,21 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         plan.dtype,
         plan.fingerprints["geometry"],
     )
-    file = shard_path(paths.isotropic, 0, roi)
-    record_path = paths.shards / f"{file.parent.parent.name}.{file.parent.name}.{file.name}.json"
-    if record_path.exists() and file.exists():
+    record_path = paths.shards / f"{'.'.join(str(o // plan.shard_vox) for o in roi.offset)}.json"
+    if record_path.exists():
         record = read_json(record_path)
-        if record["fingerprint"] == mark and record["sha256"] == sha256_file(file):
+        if record["fingerprint"] == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
             return record
     blended = gather(roi, windows, renderer.render)
     grey = plan.contrast.restore(blended.values)
-    write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
+    written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
     record = {
         "fingerprint": mark,
         "offset": roi.offset,
         "shape": roi.shape,
         "side": plan.shard_vox,
-        "sha256": sha256_file(file),
-        "bytes": file.stat().st_size,
+        "sha256": written.sha256,
+        "bytes": written.n_bytes,
         "n_clipped": clipped_count(grey, plan.dtype),
         "overlap_sum_squares": blended.overlap_sum_squares,
         "n_overlap_vox": blended.n_overlap_vox,

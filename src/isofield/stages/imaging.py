@@ -16,6 +16,7 @@ from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
 from isofield.records import read_json, sweep_partials, write_json
+from isofield.storage.place import place_of
 
 STALE_S = 3600.0
 """Age from which an unfinished file cannot belong to a writer that is still alive."""
@@ -25,6 +26,8 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
     """Create the empty image, or keep it when it already is the one the plan asks for."""
     plan = Plan.load(paths.plan)
     sweep_partials(paths.root, STALE_S)
+    if paths.image:
+        place_of(paths.isotropic, "output.path").sweep(STALE_S)
     create_canvas(
         paths.isotropic,
         plan.shape,
@@ -33,7 +36,8 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
     )
-    write_json(paths.canvas, {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output})
+    facts = {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output}
+    write_json(paths.canvas, {**facts, "image": paths.image and str(paths.isotropic)})
 
 
 def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:

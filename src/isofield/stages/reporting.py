@@ -58,7 +58,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     window = (round(low), round(high)) if np.dtype(plan.dtype).kind in "iu" else (low, high)
     state = viewer_state(
         f"{BASE}/measured.ome.zarr",
-        f"{BASE}/isotropic.ome.zarr",
+        paths.isotropic if isinstance(paths.isotropic, str) else f"{BASE}/isotropic.ome.zarr",
         plan.voxel_size_nm,
         plan.shape,
         position_nm=[

@@ -1,0 +1,159 @@
+"""Zarr on an S3 server and behind HTTP reads as it does from a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from raw_zarr import SCALE, image_v2, raw_v2, raw_v3, scale
+
+from isofield.errors import InputError
+from isofield.report.server import serve
+from isofield.source import open_source
+from isofield.source.probe import probe
+from s3_server import BUCKET, SECRET
+
+SIZE = {"voxel_size_nm": (50, 4.6, 4.7)}
+
+
+def sharded_v3(folder, values):
+    array = zarr.create_array(folder, shape=values.shape, dtype=values.dtype, chunks=(1, 2, 3), shards=(2, 4, 6))
+    array[:] = values
+
+
+def image_v3(folder, values):
+    """OME-Zarr 0.5 with one level."""
+    raw_v3(folder / "0", values, dimension_names=list("zyx"))
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    level = {"path": "0", "coordinateTransformations": [scale(*SCALE)]}
+    ome = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+    (folder / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}))
+
+
+WRITERS = {
+    "v2": raw_v2,
+    "v3": raw_v3,
+    "sharded": sharded_v3,
+    "ome04": lambda folder, values: image_v2(folder, values, transforms=[scale(*SCALE)]),
+    "ome05": image_v3,
+}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def http(tmp_path):
+    """A web server over the folder of the test: ranges, no listings."""
+    with serve(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_store_reads_alike_from_a_folder_from_s3_and_over_http(tmp_path, ramp, spec, s3, http, kind):
+    WRITERS[kind](tmp_path / "a.zarr", ramp)
+    s3.put(files_of(tmp_path / "a.zarr"), f"{kind}/a.zarr")
+    keys = {} if kind.startswith("ome") else SIZE
+    local = open_source(spec(tmp_path / "a.zarr", **keys)).info
+    for uri in (f"s3://{BUCKET}/{kind}/a.zarr", f"{http.address}/a.zarr/"):
+        volume = open_source(spec(uri, **keys))
+        assert (volume.info.format, volume.info.dataset) == (local.format, local.dataset)
+        assert (volume.info.shape, volume.info.dtype, volume.info.voxel_size_nm) == (local.shape, "uint16", local.voxel_size_nm)
+        np.testing.assert_array_equal(volume.data.compute()[0], ramp)
+    if kind.startswith("ome"):
+        direct = probe(spec(f"s3://{BUCKET}/{kind}/a.zarr/0"))
+        assert (direct.dataset, direct.voxel_size_nm) == (None, local.voxel_size_nm)
+
+
+def test_the_identity_is_that_of_the_metadata_and_of_nobody_who_reads_it(tmp_path, ramp, spec, s3):
+    raw_v3(tmp_path / "a", ramp)
+    files = files_of(tmp_path / "a")
+    uri = f"s3://{BUCKET}/identity/a.zarr"
+    s3.put(files, "identity/a.zarr")
+    first = probe(spec(uri, **SIZE)).identity
+    s3.put(files, "identity/a.zarr")
+    assert probe(spec(uri, **SIZE)).identity == first, "the time of a copy matters"
+    assert s3.key not in str(first)
+    assert SECRET not in str(first)
+    metadata = json.loads(files["zarr.json"]) | {"attributes": {"changed": 1}}
+    s3.put({"zarr.json": json.dumps(metadata).encode()}, "identity/a.zarr")
+    assert probe(spec(uri, **SIZE)).identity != first
+
+
+def grouped(folder, ramp, consolidated: bool, version: int):
+    group = zarr.open_group(folder, mode="w", zarr_format=version)
+    group.create_group("deep").create_array("raw", data=ramp)
+    group.create_array("flat", data=ramp[0])
+    if consolidated:
+        zarr.consolidate_metadata(group.store)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.parametrize("version", [2, 3])
+def test_groups_are_searched_where_there_is_a_listing_or_consolidated_metadata(tmp_path, ramp, spec, s3, http, version):
+    for name in ("listed", "known"):
+        grouped(tmp_path / name, ramp, name == "known", version)
+    s3.put(files_of(tmp_path / "listed"), f"listed{version}")
+    assert probe(spec(f"s3://{BUCKET}/listed{version}", **SIZE)).dataset == "deep/raw"
+    assert probe(spec(f"{http.address}/known", **SIZE)).dataset == "deep/raw"
+    assert probe(spec(f"{http.address}/listed", dataset="deep/raw", **SIZE)).dataset == "deep/raw"
+    with pytest.raises(InputError, match=r"source\.path.*does not list.*address of the array"):
+        probe(spec(f"{http.address}/listed", **SIZE))
+
+
+def test_what_is_not_there_or_no_zarr_is_said_to_be(tmp_path, ramp, spec, s3, http):
+    for uri in (f"s3://{BUCKET}/nothing.zarr", f"{http.address}/nothing.zarr"):
+        with pytest.raises(InputError, match=r"source\.path.*nothing\.zarr.*no Zarr metadata"):
+            probe(spec(uri))
+    raw_v3(tmp_path / "a.zarr", ramp)
+    with pytest.raises(InputError, match=r"source\.dataset: 'imago'"):
+        probe(spec(f"{http.address}/a.zarr", dataset="imago"))
+    with pytest.raises(InputError, match=r"source\.path.*no bucket nowhere"):
+        probe(spec("s3://nowhere/a.zarr"))
+    (tmp_path / "a.zarr" / "zarr.json").write_text("<html>")
+    with pytest.raises(InputError, match=r"a\.zarr/zarr\.json.*is no JSON"):
+        probe(spec(f"{http.address}/a.zarr"))
+
+
+def test_a_server_that_goes_away_while_it_is_read_is_named(tmp_path, ramp, spec):
+    raw_v3(tmp_path / "a.zarr", ramp)
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        port = process.stdout.readline().split("port ")[1].split()[0]
+        volume = open_source(spec(f"http://127.0.0.1:{port}/a.zarr", **SIZE))
+        np.testing.assert_array_equal(volume.data[:, 1:].compute()[0], ramp[1:])
+        process.kill()
+    with pytest.raises(InputError, match=r"source\.path.*a\.zarr.*cannot be reached"):
+        volume.data.compute()
+
+
+@pytest.mark.parametrize("name", ["volume.tif", "volume.ome.tiff", "volume.h5", "VOLUME.HDF5"])
+def test_single_files_on_the_network_are_refused_with_a_remedy(spec, name):
+    with pytest.raises(InputError, match=r"source\.path.*only Zarr.*local path"):
+        probe(spec(f"s3://{BUCKET}/{name}"))
+
+
+def test_credentials_in_variables_of_a_path_are_refused_too(spec, monkeypatch):
+    monkeypatch.setenv("ISO_KEY", f"AKIAPLANTEDKEY:{SECRET}")
+    with pytest.raises(InputError, match="credentials") as refusal:
+        probe(spec("s3://$ISO_KEY@bucket/a.zarr"))
+    assert "planted" not in str(refusal.value).lower()
+
+
+def test_a_local_volume_is_described_without_anything_for_the_network(tmp_path, ramp):
+    raw_v3(tmp_path / "a.zarr", ramp)
+    script = f"""
+import sys
+from isofield.source.probe import probe
+from isofield.source.spec import SourceSpec
+print(probe(SourceSpec(path={str(tmp_path / "a.zarr")!r}, voxel_size_nm=(5, 5, 5))).format)
+print(*[name for name in ("fsspec", "aiohttp", "botocore", "zarr") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.split() == ["zarr", "v3"], "a local path needs none of these"
