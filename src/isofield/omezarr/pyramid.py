@@ -30,6 +30,12 @@ def downsample_shard(path: Location, level: int, roi: Roi) -> None:
     write_shard(path, level, roi, np.concatenate(slabs))
 
 
+def below(path: Location, level: int, roi: Roi) -> Roi:
+    """The part of level - 1 that `roi` of `level` is the mean of."""
+    doubled = Roi.between((2 * o for o in roi.offset), (2 * e for e in roi.end))
+    return doubled.intersect(Roi(ZYX(0, 0, 0), level_shape(path, level - 1)))
+
+
 def mean_2x2x2(fine: np.ndarray) -> np.ndarray:
     """Means of 2x2x2 voxels of a (z, y, x) array, float64; sides round up, a last odd plane stands alone."""
     coarse = np.asarray(fine)

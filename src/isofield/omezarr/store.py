@@ -61,15 +61,17 @@ def create_canvas(
     origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
     name: str = "isotropic",
     n_levels: int | None = None,
+    replace: bool = True,
 ) -> bool:
     """Make the image at `path`, all levels empty. Returns whether it is a new one.
 
     shape (z, y, x) of level 0; voxel_size_nm and origin_nm as in `metadata`; n_levels None: down to
     `spec.pyramid_min_vox`. An image whose arrays have the same metadata keeps its shards (and only has its
     world position corrected if that changed); any other image made by this function is replaced. A local image appears whole;
-    in an object store its levels appear one by one, and an image that lacks some is made again.
+    in an object store its levels appear one by one, and an image that lacks some is made again. With `replace` False another
+    image made by this function is not replaced either.
 
-    Raises InputError for a dtype that viewers cannot read, and if `path` holds something else.
+    Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
     place = _place(path)
     shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
@@ -77,6 +79,9 @@ def create_canvas(
     arrays = _empty_arrays(shapes, dtype, spec)
     if _keeps(place, attributes, arrays):
         return False
+    if not replace and not place.empty():
+        limit = "holds an image of another size, type or storage, parts of which other runs have made"
+        raise InputError("output.path", str(place), limit, "Give all runs the same output settings, or another output.path")
     group = json_bytes({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
     try:
         place.replace({"zarr.json": group, **{key: document.to_bytes() for key, document in arrays.items()}})
@@ -127,6 +132,13 @@ def missing_shards(path: Location, level: int) -> list[Roi]:
     array = _open(place, level)
     rois = shard_rois(array.shape, array.shards[0])
     return [roi for roi in rois if not place.size(_shard_key(level, array, roi))]
+
+
+def is_written(path: Location, level: int, roi: Roi) -> bool:
+    """Whether all shards that hold voxels of `roi` are there."""
+    place = _place(path)
+    array = _open(place, level)
+    return all(place.size(_shard_key(level, array, shard)) for shard in _shards_touching(array, roi))
 
 
 def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:

@@ -16,6 +16,7 @@ from isofield.field.fit import render_fields
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
+from isofield.omezarr.regions import lay_claim
 from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
@@ -24,6 +25,7 @@ from isofield.records import fingerprint, read_json, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
+from isofield.stages.imaging import claim_of
 from isofield.stages.memory import RENDERED_BLOCKS
 from isofield.status import fitted_store
 
@@ -36,6 +38,8 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
     store = fitted_store(paths)
+    if paths.image:
+        lay_claim(paths.isotropic, claim_of(plan, paths, store.fingerprint))
     renderer = BlockRenderer(store, MeasuredBlocks(open_source(config.source), plan), device)
     windows = Windows(plan.block_grid, plan.overlap_vox)
     rois = job_shards(plan, job)

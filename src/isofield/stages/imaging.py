@@ -10,8 +10,9 @@ from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.jobs import shards_in
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
-from isofield.omezarr.pyramid import downsample_shard
-from isofield.omezarr.store import create_canvas, set_provenance
+from isofield.omezarr.pyramid import below, downsample_shard
+from isofield.omezarr.regions import Claim, lay_claim, others
+from isofield.omezarr.store import create_canvas, is_written, set_provenance
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -26,8 +27,10 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
     """Create the empty image, or keep it when it already is the one the plan asks for."""
     plan = Plan.load(paths.plan)
     sweep_partials(paths.root, STALE_S)
+    shared = False
     if paths.image:
         place_of(paths.isotropic, "output.path").sweep(STALE_S)
+        shared = bool(others(paths.isotropic, owner(paths)))
     create_canvas(
         paths.isotropic,
         plan.shape,
@@ -35,9 +38,24 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         config.output,
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
+        replace=not shared,
     )
+    if paths.image:
+        lay_claim(paths.isotropic, claim_of(plan, paths))
     facts = {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output}
     write_json(paths.canvas, {**facts, "image": paths.image and str(paths.isotropic)})
+
+
+def owner(paths: RunPaths) -> str:
+    """What a run is known as to others that fill the same image."""
+    return str(paths.root.resolve())
+
+
+def claim_of(plan: Plan, paths: RunPaths, fit: str | None = None) -> Claim:
+    """The claim of a run on the part of the image that it makes."""
+    made = plan.jobs.region or plan.block_grid.bounds
+    region = (tuple(made.offset), tuple(made.shape))
+    return Claim(owner=owner(paths), region=region, geometry=plan.fingerprints["geometry"], fit=fit)
 
 
 def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
@@ -49,7 +67,9 @@ def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
     region = jobs.pyramid_region(job)
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     own = range(1, min(len(shapes), plan.pyramid_span.bit_length()))
-    _downsample(paths, f"pyramid job {job}", [(k, roi) for k in own for roi in _shards_of(shapes[k], region, k, plan.shard_vox)])
+    _downsample(
+        plan, paths, f"pyramid job {job}", [(k, roi) for k in own for roi in _shards_of(shapes[k], region, k, plan.shard_vox)]
+    )
     write_json(paths.pyramid_job(job), {"made_from": config.mark, "job": job, "levels": shapes[: own.stop]})
 
 
@@ -59,7 +79,7 @@ def finish_image(config: Sections, paths: RunPaths) -> None:
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
     common = range(plan.pyramid_span.bit_length(), len(shapes))
-    _downsample(paths, "finish", [(k, roi) for k in common for roi in _shards_of(shapes[k], whole, k, plan.shard_vox)])
+    _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in _shards_of(shapes[k], whole, k, plan.shard_vox)])
     low, high = plan.intensity["low"], plan.intensity["high"]
     kind = np.dtype(plan.dtype)
     bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
@@ -81,10 +101,12 @@ def _shards_of(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]
     ]
 
 
-def _downsample(paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:
+def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:
+    """Of an image that several runs fill, what lies over parts that are still missing is left to the run that makes them."""
     progress = Progress(what, len(work), "shards")
     for done, (level, roi) in enumerate(work, start=1):
-        downsample_shard(paths.isotropic, level, roi)
+        if plan.region is None or is_written(paths.isotropic, level - 1, below(paths.isotropic, level, roi)):
+            downsample_shard(paths.isotropic, level, roi)
         progress.update(done)
 
 
