@@ -21,7 +21,7 @@ FOLDER = "regions"
 
 
 class Claim(Spec):
-    """owner: the results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known."""
+    """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known."""
 
     owner: str
     region: tuple[tuple[int, int, int], tuple[int, int, int]]

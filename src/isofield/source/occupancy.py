@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from isofield.source.zarr_nodes import Node, read_node
 from isofield.storage.local import LocalPlace
 from isofield.storage.place import Place
+
+MAX_CHUNKS = 10**8
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Occupancy:
 def occupancy(place: Place, axes: str, channel: int = 0) -> Occupancy | None:
     """Of the array at `place`, whose axes are letters of c, z, y, x and `_`; None unless it is one of this machine's folders.
 
-    An object store would be listed in thousands of requests.
+    An object store would be listed in thousands of requests, an array of more than MAX_CHUNKS for hours.
     """
     node = read_node(place) if isinstance(place, LocalPlace) else None
     if node is None or not node.is_array:
@@ -54,6 +56,8 @@ def occupancy(place: Place, axes: str, channel: int = 0) -> Occupancy | None:
         return None
     chunk, folder, separator = layout
     grid = [ceil(n / c) for n, c in zip(node.metadata["shape"], chunk, strict=True)]
+    if prod(grid) > MAX_CHUNKS:
+        return None
     there = np.zeros(grid, bool)
     for index in _indices(folder, separator, len(grid)):
         if all(0 <= i < n for i, n in zip(index, grid, strict=True)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from isofield.source.czyx import OneChannel, as_dask
 from isofield.source.kernel_file import read_kernel
 from isofield.source.occupancy import occupancy
@@ -24,8 +26,10 @@ def open_source(spec: SourceSpec) -> Volume:
     view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0)
     data = as_dask(view, info.identity)
     if spec.simulate is None:
-        known = occupancy(stored.path, stored.axes, spec.channel or 0) if stored.format.startswith(ZARR) else None
-        return Volume(measured, data, stored=view, occupied=known)
+        known = (
+            partial(occupancy, stored.path, stored.axes, spec.channel or 0) if stored.format.startswith(ZARR) else lambda: None
+        )
+        return Volume(measured, data, stored=view, find_occupied=known)
     kernel, plane_nm = spec.simulate.kernel, float(info.voxel_size_nm[2])
     profile = read_kernel(kernel, plane_nm).scaled(1 / plane_nm) if kernel else None
     return Volume(measured, *simulate(data, spec.simulate, profile))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from isofield.geometry import ZYX, Roi
@@ -55,15 +57,19 @@ class Volume:
     """A volume with its voxels: `data` is what was measured, dask CZYX, lazy, native byte order.
 
     `truth` is the isotropic volume that a simulated measurement came from, dask CZYX; None for real
-    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others. `occupied` tells
-    which of its chunks were ever written, where that is known.
+    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others.
     """
 
     info: VolumeInfo
     data: da.Array
     truth: da.Array | None = None
     stored: Indexable | None = None
-    occupied: Occupancy | None = None
+    find_occupied: Callable[[], Occupancy | None] = lambda: None
+
+    @cached_property
+    def occupied(self) -> Occupancy | None:
+        """Which chunks of the stored array were ever written; None where that is not known. Lists files."""
+        return self.find_occupied()
 
     def read(self, roi: Roi) -> np.ndarray:
         """Measured voxels of `roi` as (C, Z, Y, X), now. `roi` must lie inside the volume (ValueError).
