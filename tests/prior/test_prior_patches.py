@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from isofield.geometry import AxialMap
+from isofield.interpolation import interpolation_matrix, phase_features
 from isofield.measurement import MeasurementModel
 from isofield.prior.patches import MAX_PHASES, LateralDegradation, PatchSampler
 
@@ -89,14 +91,42 @@ def test_there_is_a_phase_for_every_place_a_section_can_begin(ratio, n):
     degradation = LateralDegradation(MeasurementModel(ratio), PATCH)
     assert degradation.n_phases == n
     # All different: each phase puts section edges elsewhere.
-    assert len({matrix.tobytes() for matrix in degradation.matrices}) == n
+    assert len({matrix.tobytes() for matrix in degradation.matrices[:n]}) == n
 
 
 def test_all_phases_are_drawn(texture):
     degradation = LateralDegradation(MeasurementModel(Fraction(15, 4)), PATCH)
     sampler = PatchSampler([texture[None]], degradation, seed=0)
-    seen = {wave.tobytes() for step in range(12) for wave in sampler.batch(step, 16).condition[:, 1:]}
-    assert len(seen) == degradation.n_phases
+    seen = {wave.tobytes() for step in range(30) for wave in sampler.batch(step, 16).condition[:, 1:]}
+    ends = {np.broadcast_to(p[..., None], (2, PATCH, PATCH)).tobytes() for p in degradation.phases[degradation.n_phases :]}
+    assert len(seen) == degradation.n_phases + 2
+    assert ends <= seen, "patches with which the volume begins and ends are drawn too"
+
+
+@pytest.mark.parametrize("ratio", RATIOS, ids=str)
+def test_at_the_ends_of_the_volume_there_are_no_sections_beyond(ratio):
+    degradation = LateralDegradation(MeasurementModel(ratio), PATCH)
+    inside, begin, end = degradation.matrices[0], *degradation.matrices[degradation.n_phases :]
+    margin, depth = degradation.margin, degradation.depth
+    assert not begin[:, :margin].any()
+    assert not end[:, margin + depth :].any()
+    # Negative control: inside the volume, and at the other side of these, there are.
+    assert inside[:, :margin].any()
+    assert inside[:, margin + depth :].any()
+    assert begin[:, margin + depth :].any()
+    assert end[:, :margin].any()
+    # What the volume begins with is as it is fitted: from the first section on, its first plane at the section's edge.
+    axial = AxialMap(ratio, 40)
+    sections = axial.sections_inside(0, margin + depth)
+    measure = MeasurementModel(ratio).matrix(axial, sections, 0, margin + depth)
+    by_hand = interpolation_matrix(axial, sections, 0, depth) @ measure
+    np.testing.assert_allclose(begin[:, margin:], by_hand, atol=1e-6)
+    np.testing.assert_allclose(degradation.phases[-2], phase_features(axial, 0, depth), atol=1e-4)
+
+
+def test_patches_are_whole_sections_deep():
+    assert [LateralDegradation(MeasurementModel(Fraction(r)), 80).depth for r in (4, 7, 8, 12)] == [80, 77, 80, 72]
+    assert LateralDegradation(MeasurementModel(Fraction(250, 23)), 80).depth == 80
 
 
 @pytest.fixture

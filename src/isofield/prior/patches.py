@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -15,11 +16,14 @@ MARGIN_SECTIONS = 3
 MAX_PHASES = 64
 END_SHARE = 0.05
 """Share of patches that are drawn without regard to whether their section has all its neighbours."""
+AXIAL_END_SHARE = 0.1
+"""Share of patches that are degraded as if the volume began or ended with them. There interpolation has sections on one side
+only; a prior that never saw that has a quarter more squared error in the outermost section (docs/method.md)."""
 
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Patches and conditions in working units, float32, axis 2 degraded: clean (B, 1, P, P), condition (B, C, P, P).
+    """Patches and conditions in working units, float32, axis 2 degraded: clean (B, 1, D, P), condition (B, C, D, P).
 
     Condition channels: the interpolated measurement of the patch, of its neighbours (nearest pair first), and cosine and sine
     of the place within the section.
@@ -32,39 +36,46 @@ class PatchBatch:
 class LateralDegradation:
     """The axial measurement applied along one lateral axis of an XY patch and interpolated back, at every phase.
 
-    A patch (L, P) with L = `length` >= patch is mapped to its condition by one matrix (patch, L) per phase: interpolation
-    times measurement, cropped to the middle. Phases are where sections may begin relative to the lattice. A ratio that is whole
-    has one: patches begin where a section does, as the network wants them. Any other, p/q, has p, of which up to 64 evenly
-    spaced are kept.
+    A crop (L, P) with L = `length` is mapped to the condition of the patch in its middle by one matrix (D, L) per phase:
+    interpolation times measurement. Phases are where sections may begin relative to the lattice. A ratio that is whole has one:
+    patches begin where a section does, as the network wants them, and are whole sections deep, D <= P. Any other, p/q, has p, of
+    which up to 64 evenly spaced are kept. Two more, the last ones, are those of patches with which the volume begins and ends.
     """
 
     def __init__(self, model: MeasurementModel, patch: int) -> None:
         axial = AxialMap(model.ratio, 10**6)
-        self.patch, self.ratio = patch, axial.ratio
+        self.patch, self.ratio, period = patch, axial.ratio, axial.ratio.numerator
+        whole = axial.ratio.denominator == 1
+        self.depth = patch - patch % period if whole and period <= patch else patch
         self.margin = int(np.ceil(MARGIN_SECTIONS * float(model.ratio)))
-        self.length = patch + 2 * self.margin
-        n_phases = 1 if axial.ratio.denominator == 1 else min(axial.ratio.numerator, MAX_PHASES)
-        origin = axial.ratio.numerator * 10
-        starts = [origin + (i * axial.ratio.numerator) // n_phases for i in range(n_phases)]
-        matrices, averaged_out = zip(*(self._matrices(model, axial, start) for start in starts), strict=True)
+        self.length = self.depth + 2 * self.margin
+        self.n_phases = 1 if whole else min(period, MAX_PHASES)
+        far = period * (10 + ceil((self.depth + self.margin) / period))
+        starts = [far + (i * period) // self.n_phases for i in range(self.n_phases)]
+        # Where the volume begins or ends a section does, in whole periods from here.
+        at_ends = [far - self.margin, far - self.depth - self.margin]
+        all_of = [(start, False, False) for start in starts] + [(at_ends[0], True, False), (at_ends[1], False, True)]
+        matrices, averaged_out = zip(*(self._matrices(model, axial, *each) for each in all_of), strict=True)
         self.matrices = np.stack(matrices).astype(np.float32)
         self.n_sections = max(matrix.shape[1] for matrix in averaged_out)
         wide = [np.pad(matrix, ((0, 0), (0, self.n_sections - matrix.shape[1]))) for matrix in averaged_out]
         self.averaged_out = np.stack(wide).astype(np.float32)
-        phases = [phase_features(axial, s + self.margin, s + self.margin + patch) for s in starts]
+        phases = [phase_features(axial, s + self.margin, s + self.margin + self.depth) for s in (*starts, *at_ends)]
         self.phases = np.stack(phases)
 
-    def _matrices(self, model: MeasurementModel, axial: AxialMap, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """From a crop to its condition (patch, length); from unit noise per section to what the condition lacks of it."""
-        sections = axial.sections_inside(start, start + self.length)
-        measure = model.matrix(axial, sections, start, start + self.length)
-        inner = start + self.margin
-        interpolate = interpolation_matrix(axial, sections, inner, inner + self.patch, "cubic")
-        return interpolate @ measure, interpolate * np.sqrt(1 - np.square(measure).sum(axis=1))
+    def _matrices(
+        self, model: MeasurementModel, axial: AxialMap, start: int, begins: bool, ends: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """From a crop to its condition (depth, length); from unit noise per section to what the condition lacks of it.
 
-    @property
-    def n_phases(self) -> int:
-        return len(self.matrices)
+        begins, ends: whether the volume begins or ends with the patch, and there are no sections beyond.
+        """
+        inner = start + self.margin
+        seen = inner if begins else start, inner + self.depth if ends else start + self.length
+        sections = axial.sections_inside(*seen)
+        measure = model.matrix(axial, sections, start, start + self.length)
+        interpolate = interpolation_matrix(axial, sections, inner, inner + self.depth, "cubic")
+        return interpolate @ measure, interpolate * np.sqrt(1 - np.square(measure).sum(axis=1))
 
     def condition(self, crops: np.ndarray, phase: np.ndarray, noise: np.ndarray | None = None) -> PatchBatch:
         """crops (B, 1 + neighbours, length, patch), the patch first, and phase indices (B,) -> patches with their conditions.
@@ -75,8 +86,8 @@ class LateralDegradation:
         base = self.matrices[phase][:, None] @ crops
         if noise is not None:
             base = base + self.averaged_out[phase][:, None] @ noise
-        waves = np.broadcast_to(self.phases[phase][..., None], (len(crops), 2, self.patch, self.patch))
-        clean = crops[:, :1, self.margin : self.margin + self.patch]
+        waves = np.broadcast_to(self.phases[phase][..., None], (len(crops), 2, self.depth, self.patch))
+        clean = crops[:, :1, self.margin : self.margin + self.depth]
         return PatchBatch(clean.copy(), np.concatenate([base, waves], axis=1).astype(np.float32))
 
 
@@ -108,7 +119,8 @@ class PatchSampler:
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.pool), n, p=self.probability)
         crops = np.stack([self._crop(self.pool[i], rng) for i in chosen])
-        phase = rng.integers(self.degradation.n_phases, size=n)
+        inside, at_end = rng.integers(self.degradation.n_phases, size=n), self.degradation.n_phases + rng.integers(2, size=n)
+        phase = np.where(rng.random(n) < AXIAL_END_SHARE, at_end, inside)
         if not self.noise:
             return self.degradation.condition(crops, phase)
         shape = (n, crops.shape[1], self.degradation.n_sections, self.degradation.patch)
