@@ -20,12 +20,12 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"benchmark"},
     {"stages"},
-    {"recovery"},
+    {"cost", "recovery"},
     {"plan", "status"},
     {"config", "source", "omezarr", "report", "storage", "records", "fieldstore", "paths", "configdoc", "progress"},
-    {"blocks", "jobs", "blend", "measurement", "intensity", "interpolation", "prior", "field", "quality", "phantom"},
+    {"blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "prior", "field", "quality", "phantom"},
     {"geometry"},
-    {"spec", "errors"},
+    {"spec", "errors", "speed"},
 ]
 """Rooms from the top of the house to its ground floor. A room is a module or a package directly below isofield."""
 

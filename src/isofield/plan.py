@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from isofield.blocks import BlockGrid
+from isofield.bundling import blocks_per_job, pyramid_span, shards_per_job
 from isofield.config import Config, Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
@@ -23,8 +24,6 @@ from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 from isofield.spec import Spec
 
-DEFAULT_BLOCKS_PER_JOB = 64
-MAX_FIT_JOBS = 1000
 MAX_RATIO, MIN_RATIO = 20, 1
 
 
@@ -78,10 +77,13 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
     grid = BlockGrid.even(shape, config.blocks)
     region = output_region(config.output, shape)
     n_blocks = len(blocks_reaching(grid, config.blocks.overlap_vox, region))
-    n_shards = len(shards_in(shape, config.output.shard_vox, region))
-    per_job = config.fit.blocks_per_job or max(DEFAULT_BLOCKS_PER_JOB, ceil(n_blocks / MAX_FIT_JOBS))
-    n_fit, n_blend = ceil(n_blocks / per_job), ceil(n_shards / config.output.shards_per_job)
-    jobs = Jobs(grid, config.blocks.overlap_vox, config.output.shard_vox, region, n_fit, n_blend, config.output.pyramid_span)
+    output = config.output
+    shards = shards_in(shape, output.shard_vox, region)
+    n_shards = len(shards)
+    n_fit = ceil(n_blocks / (config.fit.blocks_per_job or blocks_per_job(n_blocks, grid.core.volume)))
+    n_blend = ceil(n_shards / (output.shards_per_job or shards_per_job(n_shards, output.shard_vox**3)))
+    span = output.pyramid_span or pyramid_span(shards.box)
+    jobs = Jobs(grid, config.blocks.overlap_vox, output.shard_vox, region, n_fit, n_blend, span)
     return Layout(roi, axial, dx, shape, grid, n_fit, n_shards, n_blend, jobs)
 
 

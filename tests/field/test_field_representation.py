@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isofield.field.representation import CoordinateFields, X, Y, make_fields, n_parameters
+from isofield.field.representation import CoordinateFields, X, Y, make_fields
 from isofield.field.spec import FieldSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,7 +134,7 @@ def test_coordinate_fields_depend_on_their_seed_only(spec):
 @pytest.mark.parametrize("spec", KINDS, ids=IDS)
 def test_numbers_are_counted_per_field(spec):
     fields = make_fields(spec, (9, 10, 11), [0, 1, 2])
-    assert 3 * n_parameters(spec, (9, 10, 11)) == sum(v.numel() for v in fields.state_dict().values())
+    assert 3 * sum(spec.n_numbers((9, 10, 11))) == sum(v.numel() for v in fields.state_dict().values())
 
 
 def test_grid_nodes_reach_the_far_edge():

@@ -11,7 +11,8 @@ import torch
 from fit_example import measured_block, smooth_volume, stacked
 
 from isofield.field.representation import X, Y
-from isofield.field.targets import DRAW_SIGMAS, SLICES_PER_CALL, distillation_targets
+from isofield.field.spec import SLICES_PER_CALL
+from isofield.field.targets import DRAW_SIGMAS, distillation_targets
 from isofield.measurement import MeasurementModel, neighbour_matrices
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from isofield.prior.network import UNet2d, axial_fold
+from isofield.prior.network import UNet2d
+from isofield.prior.spec import axial_fold
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

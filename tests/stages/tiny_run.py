@@ -12,8 +12,9 @@ from isofield.cli import main
 from isofield.config import Config, make_config
 from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
-from isofield.plan import Plan
+from isofield.plan import Layout, Plan, lay_out
 from isofield.records import read_json
+from isofield.source.probe import probe
 from isofield.stages import SECTIONS_READ
 
 TINY: dict[str, Any] = {
@@ -67,6 +68,10 @@ class TinyRun:
     @property
     def paths(self) -> RunPaths:
         return RunPaths(Path(self.config.run.results) / self.config.run.name, self.config.output.path)
+
+    @property
+    def layout(self) -> Layout:
+        return lay_out(self.config, probe(self.config.source))
 
     @property
     def plan(self) -> Plan:

@@ -9,6 +9,9 @@ rule canvas:
         benchmark_of("canvas")
     conda:
         "../../envs/isofield.yaml"
+    resources:
+        mem_mb=COSTS["canvas"].mem_mb,
+        runtime=COSTS["canvas"].runtime_min,
     params:
         config=sections("canvas"),
     shell:
@@ -29,7 +32,8 @@ rule blend:
         "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
-        mem_mb=8000,
+        mem_mb=COSTS["blend"].mem_mb,
+        runtime=COSTS["blend"].runtime_min,
     params:
         config=sections("blend"),
     shell:

@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from isofield.config import make_config, section_mark
+from isofield.cost.rules import asked_for
 from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
@@ -17,6 +18,8 @@ try:
     CFG = make_config(config)
     VOLUME = probe(CFG.source)
     LAYOUT = lay_out(CFG, VOLUME)
+    # Memory and time per job, from the same formulas as the plan's promises and `isofield estimate`.
+    COSTS = asked_for(CFG, LAYOUT, VOLUME.dtype)
     KERNEL = [kernel_path(CFG.kernel)] if CFG.kernel else []
     INIT = [Path(expand_path(CFG.prior.init, "prior.init"))] if CFG.prior.init else []
     RUN = RunPaths(Path(CFG.run.results) / CFG.run.name, CFG.output.path)

@@ -13,7 +13,8 @@ rule fit:
         "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
-        mem_mb=8000,
+        mem_mb=COSTS["fit"].mem_mb,
+        runtime=COSTS["fit"].runtime_min,
         gpu=1 if CFG.run.device.startswith("cuda") else 0,
     params:
         config=sections("fit"),

@@ -12,7 +12,8 @@ rule measure:
         "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["measure"].mem_mb,
+        runtime=COSTS["measure"].runtime_min,
     params:
         config=sections("measure"),
     shell:

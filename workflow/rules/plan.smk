@@ -11,7 +11,8 @@ rule plan:
     conda:
         "../../envs/isofield.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["plan"].mem_mb,
+        runtime=COSTS["plan"].runtime_min,
     params:
         config=sections("plan"),
         volume=IDENTITY,

@@ -16,7 +16,8 @@ rule train:
         "../../envs/isofield.yaml"
     threads: CFG.run.threads_per_job
     resources:
-        mem_mb=8000,
+        mem_mb=COSTS["train"].mem_mb,
+        runtime=COSTS["train"].runtime_min,
         gpu=1 if CFG.run.device.startswith("cuda") else 0,
     params:
         config=sections("train"),

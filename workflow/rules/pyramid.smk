@@ -10,7 +10,8 @@ rule pyramid:
     conda:
         "../../envs/isofield.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["pyramid"].mem_mb,
+        runtime=COSTS["pyramid"].runtime_min,
     params:
         config=sections("pyramid"),
     shell:
@@ -30,7 +31,8 @@ rule finish:
     conda:
         "../../envs/isofield.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["finish"].mem_mb,
+        runtime=COSTS["finish"].runtime_min,
     params:
         config=sections("finish"),
     shell:

@@ -13,7 +13,8 @@ rule report:
     conda:
         "../../envs/isofield.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["report"].mem_mb,
+        runtime=COSTS["report"].runtime_min,
     params:
         config=sections("report"),
     shell:

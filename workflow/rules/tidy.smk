@@ -11,7 +11,8 @@ rule tidy:
     conda:
         "../../envs/isofield.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=COSTS["tidy"].mem_mb,
+        runtime=COSTS["tidy"].runtime_min,
     params:
         config=sections("tidy"),
     shell:

@@ -66,8 +66,11 @@ class SpeedBenchmark:
         self.batch = BlockBatch.stack(self.blocks, device)
         torch.manual_seed(0)
         self.denoiser = Denoiser(self.prior, 0.5, 0.15, self.axial.ratio).to(device).eval().requires_grad_(False)
-        self.peak = DevicePeak.measured(device)
         self.rows: list[dict[str, object]] = []
+
+    @cached_property
+    def peak(self) -> DevicePeak:
+        return DevicePeak.measured(self.device)
 
     def _block(self, seed: int) -> BlockData:
         read = self.block.read_roi
@@ -98,6 +101,20 @@ class SpeedBenchmark:
         regressor = self._regressor()
         self._add("regressor", lambda: self._regressed(regressor), n_block, FLOAT * 2 * n_block)
         return pd.DataFrame(self.rows)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of what a run is made of: a training step; per block, to fit it, to render it and to blend its own region."""
+        batch, repeats = self.setting.batch, self.setting.repeats
+        training = timed(self._training_work()[1], self.device, repeats) / N_TRAINING_STEPS
+        packed = self._packed()
+        values = self._rendered(packed)[0]
+        return {
+            "training step": training,
+            "fit": timed(lambda: (self._fit(), self._packed()), self.device, repeats) / batch,
+            "render": timed(lambda: self._rendered(packed), self.device, repeats) / batch
+            + timed(lambda: self._block(0), self.device, repeats),
+            "blend": timed(lambda: self._blended(values), self.device, repeats),
+        }
 
     def _add(self, part: str, work: Work, n_vox: int, n_bytes: float) -> None:
         flops = counted(work)
@@ -143,6 +160,16 @@ class SpeedBenchmark:
         return regressor.reconstruct(self.sections[:, y, x], self.axial, begin, end)
 
     def _training(self) -> None:
+        spec = self.prior
+        one, some = self._training_work()
+        flops = counted(one)
+        seconds = timed(some, self.device, self.setting.repeats) / N_TRAINING_STEPS
+        n_vox = spec.batch * spec.patch_vox**2
+        n_in = 3 + 2 * spec.neighbours
+        self._row("training step", seconds, n_vox, flops, FLOAT * n_vox * (n_in + 2))
+
+    def _training_work(self) -> tuple[Work, Work]:
+        """One training step, and N_TRAINING_STEPS of them."""
         spec = self.prior.model_copy(update={"steps": 1000})
         sampler = PatchSampler([self.sections], LateralDegradation(self.model, spec.patch_vox), 0, spec.neighbours)
         state = initial_state(spec, sampler, 0, self.device)
@@ -153,11 +180,7 @@ class SpeedBenchmark:
                 next(steps)
             wait_for(self.device)
 
-        flops = counted(lambda: next(steps))
-        seconds = timed(some, self.device, self.setting.repeats) / N_TRAINING_STEPS
-        n_vox = spec.batch * spec.patch_vox**2
-        n_in = 3 + 2 * spec.neighbours
-        self._row("training step", seconds, n_vox, flops, FLOAT * n_vox * (n_in + 2))
+        return lambda: next(steps), some
 
 
 def lines(table: pd.DataFrame, benchmark: SpeedBenchmark) -> list[str]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from isofield.field.block import BlockBatch, BlockData
 from isofield.field.representation import Fields, X, Y, make_fields
-from isofield.field.spec import FieldSpec, FitSpec
-from isofield.field.targets import SLICES_PER_CALL, Denoise, distillation_targets
+from isofield.field.spec import SLICES_PER_CALL, FieldSpec, FitSpec
+from isofield.field.targets import Denoise, distillation_targets
 
 PATIENCE = 8
 """Steps whose mean loss is compared with that of as many before, to see whether a field still improves."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isofield.field.spec import FieldSpec, along_axes
+from isofield.field.spec import FieldSpec, along_axes, n_nodes
 
 AXIAL, Y, X = 0, 1, 2
 
@@ -34,7 +34,7 @@ class GridFields(nn.Module):
         self.strides = [along_axes(stride) for stride in spec.strides_vox]
         n_features = sum(spec.features) - 1
         self.grids = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(seeds), c, *map(_n_nodes, shape, stride)))
+            nn.Parameter(torch.zeros(len(seeds), c, *map(n_nodes, shape, stride)))
             for c, stride in zip(spec.features, self.strides, strict=True)
         )
         self.mlp = BatchedMlp([n_features] + [spec.hidden] * spec.n_hidden_layers + [1], seeds)
@@ -151,18 +151,8 @@ def make_fields(spec: FieldSpec, shape: Sequence[int], seeds: Sequence[int]) -> 
     return GridFields(spec, shape, seeds) if spec.kind == "grid" else CoordinateFields(spec, shape, seeds)
 
 
-def n_parameters(spec: FieldSpec, shape: Sequence[int]) -> int:
-    """Numbers stored per field of a block of this shape."""
-    fields = make_fields(spec, shape, [0])
-    return sum(p.numel() for p in fields.parameters()) + sum(b.numel() for b in fields.buffers())
-
-
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed % 2**63)
-
-
-def _n_nodes(side: int, stride: int) -> int:
-    return side if stride == 1 else -(-side // stride) + 1
 
 
 def _node_weights(position: Tensor, stride: int) -> tuple[Tensor, Tensor]:
@@ -177,7 +167,7 @@ def _interpolation(side: int, stride: int) -> Tensor:
     lower, fraction = _node_weights(torch.arange(side, dtype=torch.float64), stride)
     if stride == 1:
         return torch.eye(side, dtype=torch.float64)
-    matrix = torch.zeros(side, _n_nodes(side, stride), dtype=torch.float64)
+    matrix = torch.zeros(side, n_nodes(side, stride), dtype=torch.float64)
     rows = torch.arange(side)
     matrix[rows, lower] = 1 - fraction
     matrix[rows, lower + 1] = fraction

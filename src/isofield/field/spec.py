@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from isofield.spec import Spec
+
+SLICES_PER_CALL = 32
+"""Slices per call of the denoiser: one number for all devices and batches, so that it cannot change a result."""
+N_DRAW_SIGMAS = 8
+"""Noise levels that a draw from the posterior passes through."""
 
 Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
 
@@ -14,6 +22,11 @@ Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
 def along_axes(stride: int | tuple[int, int, int]) -> tuple[int, int, int]:
     """Spacing of nodes along z, y and x."""
     return (stride,) * 3 if isinstance(stride, int) else stride
+
+
+def n_nodes(side: int, stride: int) -> int:
+    """Nodes of a grid along a side of so many voxels: voxel centres at stride 1, else edges, the last at or beyond the end."""
+    return side if stride == 1 else -(-side // stride) + 1
 
 
 class FieldSpec(Spec):
@@ -66,6 +79,22 @@ class FieldSpec(Spec):
         features = self.features or (1, *(4,) * (len(strides) - 1))
         return self.model_copy(update={"strides_vox": strides, "features": features})
 
+    def n_numbers(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Numbers per field of a block of this shape (z, y, x): on the nodes of its grids, and all others."""
+        spec = self.for_detail(0.0)
+        widths = [spec.hidden] * spec.n_hidden_layers + [1]
+        nodes = others = 0
+        if spec.kind == "grid":
+            levels = zip(spec.features, spec.strides_vox, strict=True)  # type: ignore[arg-type]
+            nodes = sum(c * prod(map(n_nodes, shape, along_axes(stride))) for c, stride in levels)
+            widths.insert(0, sum(spec.features) - 1)  # type: ignore[arg-type]
+        elif spec.kind == "fourier":
+            others = 3 * spec.n_frequencies
+            widths.insert(0, 2 * spec.n_frequencies)
+        else:
+            widths.insert(0, 3)
+        return nodes, others + sum(a * b + b for a, b in pairwise(widths))
+
 
 class FitSpec(Spec):
     """How fields are fitted to the sections and to the prior."""
@@ -113,7 +142,9 @@ class FitSpec(Spec):
         None, description="blocks fitted together in one tensor; null: 1 on CPU, as many as fit in memory on CUDA"
     )
     blocks_per_job: PositiveInt | None = Field(
-        None, description="blocks per fit job; null: chosen by plan from block size and count"
+        None,
+        description="blocks per fit job; null: 64 or more, as many as a GPU is expected to fit in some 45 minutes, or more where "
+        "there would be more than 1000 jobs",
     )
     max_attempts: PositiveInt = Field(2, description="attempts per block; each retry has a quarter of the step size")
 

@@ -10,15 +10,13 @@ from torch import Tensor
 
 from isofield.field.block import BlockBatch
 from isofield.field.representation import X, Y
+from isofield.field.spec import N_DRAW_SIGMAS, SLICES_PER_CALL
 
 Denoise = Callable[[Tensor | None, Tensor, Tensor | None], Tensor]
 """(noisy slices (B, 1, Z, W) or None, sigma (B,), condition (B, C, Z, W) or None) -> denoised (B, 1, Z, W)."""
 
-SLICES_PER_CALL = 32
-"""Slices per call of the denoiser: one number for all devices and batches, so that it cannot change a result."""
-
-
-DRAW_SIGMAS = tuple(float(s) for s in 0.6 * (0.03 / 0.6) ** (torch.arange(8, dtype=torch.float64) / 7))
+_DRAWN = torch.arange(N_DRAW_SIGMAS, dtype=torch.float64) / (N_DRAW_SIGMAS - 1)
+DRAW_SIGMAS = tuple(float(s) for s in 0.6 * (0.03 / 0.6) ** _DRAWN)
 """Noise levels of a draw from the posterior: from several times the residual of the interpolation to what nobody sees."""
 
 

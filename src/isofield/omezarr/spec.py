@@ -41,10 +41,15 @@ class OutputSpec(Spec):
         64, ge=1, description="coarser levels are added until the longest side is at most this many voxels"
     )
 
-    shards_per_job: PositiveInt = Field(8, description="shards that one blend job writes")
-    pyramid_span: PositiveInt = Field(
-        8,
-        description="shards along each side of the cube that one pyramid job makes coarser levels of, a power of two",
+    shards_per_job: PositiveInt | None = Field(
+        None,
+        description="shards that one blend job writes; null: 8 or more, as many as are expected to take some 45 minutes, or "
+        "more where there would be more than 500 jobs",
+    )
+    pyramid_span: PositiveInt | None = Field(
+        None,
+        description="shards along each side of the cube that one pyramid job makes coarser levels of, a power of two; null: 8, "
+        "or more where there would be more than 400 jobs",
     )
     region_vox: tuple[Side, Side, Side] | None = Field(
         None,
@@ -54,8 +59,8 @@ class OutputSpec(Spec):
 
     @field_validator("pyramid_span")
     @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value & (value - 1):
+    def _power_of_two(cls, value: int | None) -> int | None:
+        if value and value & (value - 1):
             raise ValueError(f"{value} is not a power of two; give 4, 8 or 16, say")
         return value
 

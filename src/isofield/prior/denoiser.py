@@ -8,9 +8,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from isofield.prior.network import UNet2d, axial_fold
+from isofield.prior.network import UNet2d
 from isofield.prior.precision import mixed_precision
-from isofield.prior.spec import PriorSpec
+from isofield.prior.spec import PriorSpec, axial_fold
 
 
 def n_condition(spec: PriorSpec) -> int:

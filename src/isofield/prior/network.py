@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-def axial_fold(ratio: Fraction) -> int:
-    """Planes that are folded into channels before the first convolution: whole sections, where they are whole planes thick.
-
-    Along z nothing is known that is finer than a section. Folded section by section, every plane keeps its channel and its
-    place in the section, and the network need not learn one and the same thing once per place: at equal time of training this is
-    worth 0.17 dB (docs/method.md). Small sections are folded several at a time, to save convolutions; at ratios that are not
-    whole places drift through the channels.
-    """
-    if ratio.denominator > 1 or ratio == 1:
-        return 4 if ratio < 4 else 8
-    return int(ratio) * math.ceil(6 / ratio)
 
 
 class ResidualBlock(nn.Module):

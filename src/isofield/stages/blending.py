@@ -10,6 +10,7 @@ import torch
 
 from isofield.blend import Windows, gather
 from isofield.config import Sections
+from isofield.cost.memory import RENDERED_BLOCKS
 from isofield.errors import InputError
 from isofield.field.checkpoint import unpack_field
 from isofield.field.fit import render_fields
@@ -26,7 +27,6 @@ from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
-from isofield.stages.memory import RENDERED_BLOCKS
 from isofield.status import fitted_store
 
 

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from isofield.config import Sections
+from isofield.cost import memory, storage
 from isofield.errors import InputError
-from isofield.field.representation import n_parameters
 from isofield.intensity import Intensity
 from isofield.jobs import share
 from isofield.measurement import NEGLIGIBLE
+from isofield.omezarr.metadata import level_shapes
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
 from isofield.records import fingerprint, publish_json_if_changed, write_bytes_atomic
 from isofield.source import open_source
 from isofield.source.volume import Volume, VolumeInfo
-from isofield.stages.memory import blend_job_bytes, fit_job_bytes
 from isofield.stages.profiles import Profile, profile_in_use
 from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
 
@@ -86,7 +86,7 @@ def _compose(
         n_blend_jobs=layout.n_blend_jobs,
         n_shards=layout.n_shards,
         shard_vox=config.output.shard_vox,
-        pyramid_span=config.output.pyramid_span,
+        pyramid_span=layout.jobs.pyramid_span,
         region=layout.jobs.region and (tuple(layout.jobs.region.offset), tuple(layout.jobs.region.shape)),
         empty_below=config.blocks.empty_below,
         has_truth=volume.truth is not None,
@@ -125,27 +125,26 @@ def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
 def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:
     """Memory per job and bytes and files on disk that a run with this layout needs."""
     grid = layout.grid
-    read = [min(c + 2 * m, n) for c, m, n in zip(grid.core, grid.context, grid.shape, strict=True)]
-    field = [min(c + 2 * m, n) for c, m, n in zip(grid.core, grid.margin, grid.shape, strict=True)]
-    spec = config.field.for_detail(config.fit.detail)
-    field_bytes = n_parameters(spec, field) * (1 if spec.kind == "grid" else 4)
-    batch = config.fit.batch_blocks or 1
-    return {
-        "fit_job_bytes": float(fit_job_bytes(read, batch, spec, layout.axial.ratio, config.fit.slice_share)),
-        "blend_job_bytes": float(blend_job_bytes(read, config.output.shard_vox, layout.shape, dtype.itemsize)),
-        "fields_bytes": float(field_bytes * grid.n_blocks),
-        "field_bytes_per_output_vox": field_bytes / grid.core.volume,
-        "output_bytes": float(layout.shape.volume * dtype.itemsize * 8 / 7),
-        "n_files": float(2 * grid.n_blocks + 2 * layout.n_shards + 2 * (layout.n_fit_jobs + layout.n_blend_jobs) + 40),
+    seen, shard_vox = memory.largest_shape(grid, grid.context), config.output.shard_vox
+    spec, batch = config.field.for_detail(config.fit.detail), config.fit.batch_blocks or 1
+    levels = level_shapes(storage.made_shape(layout), config.output.pyramid_min_vox)
+    n_bytes = {
+        "fit_job_bytes": memory.fit_job_bytes(seen, batch, spec, layout.axial.ratio, config.fit.slice_share),
+        "blend_job_bytes": memory.blend_job_bytes(seen, shard_vox, layout.shape, dtype.itemsize),
+        "pyramid_job_bytes": memory.pyramid_job_bytes(shard_vox, layout.shape, dtype.itemsize),
+        "fields_bytes": storage.fields_bytes(config, layout),
+        "output_bytes": storage.image_bytes(levels, dtype.itemsize),
+        "n_files": storage.n_files(config, layout),
     }
+    return {name: float(value) for name, value in n_bytes.items()}
 
 
 def _require_memory(config: Sections, projected: dict[str, float]) -> None:
     limit = config.run.memory_gb * 1e9 if config.run.memory_gb else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for stage, key in (("fit", "blocks.write_vox"), ("blend", "output.shard_vox")):
+    blocks, shards = ("blocks.write_vox", config.blocks.write_vox), ("output.shard_vox", config.output.shard_vox)
+    for stage, (key, value) in {"fit": blocks, "blend": shards, "pyramid": shards}.items():
         need = projected[f"{stage}_job_bytes"]
         if need > limit:
-            value = config.blocks.write_vox if stage == "fit" else config.output.shard_vox
             raise InputError(
                 key,
                 value,
@@ -176,5 +175,5 @@ def summary(plan: Plan) -> str:
         f"{plan.n_shards} shards in {plan.n_blend_jobs} blend jobs\n"
         f"memory per fit job {p['fit_job_bytes'] / 1e9:.1f} GB, per blend job {p['blend_job_bytes'] / 1e9:.1f} GB; "
         f"fields {p['fields_bytes'] / 1e9:.3f} GB, image up to {p['output_bytes'] / 1e9:.3f} GB, "
-        f"about {p['n_files']:.0f} files"
+        f"at most {p['n_files']:.0f} files"
     )

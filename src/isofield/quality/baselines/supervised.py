@@ -10,9 +10,9 @@ from torch import Tensor
 from isofield.geometry import AxialMap
 from isofield.interpolation import phase_features
 from isofield.measurement import MeasurementModel, neighbour_matrices
-from isofield.prior.network import UNet2d, axial_fold
+from isofield.prior.network import UNet2d
 from isofield.prior.precision import mixed_precision
-from isofield.prior.spec import PriorSpec
+from isofield.prior.spec import PriorSpec, axial_fold
 from isofield.quality.baselines.baseline import cubic_planes
 from isofield.quality.baselines.budget import Recipe, train_within
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from isofield import __version__
+from isofield.cli.benchmarks import add_benchmark
+from isofield.cli.estimate import add_estimate
+from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
 from isofield.config import Config, Sections, load_config, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.progress import say
 from isofield.stages import SECTIONS_READ
 from isofield.stages.stopping import StoppedError
-
-EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 STAGES = {
     "plan": "look at the volume and fix geometry, normalisation, blocks and jobs",
@@ -67,10 +68,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in STAGES.items():
         command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-        _add_config(command)
+        add_config(command)
         if name in TAKES_JOB:
             command.add_argument("--job", type=int, help="which job, counted from 0 (default: all, one after the other)")
         command.set_defaults(run=_run_stage)
+    add_estimate(commands)
     status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
     status.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -80,80 +82,12 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     view.add_argument("--open", action="store_true", help="open the link in the default browser")
     view.set_defaults(run=_run_view)
-    _add_benchmark(commands)
+    add_benchmark(commands)
     defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
     defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")
     defaults.set_defaults(run=_run_config)
     return top
-
-
-def _add_benchmark(commands: argparse._SubParsersAction) -> None:
-    benchmark = commands.add_parser("benchmark", help="measure quality or speed beside other methods")
-    kinds = benchmark.add_subparsers(dest="kind", required=True, metavar="KIND")
-    quality = kinds.add_parser(
-        "quality",
-        help="degrade an isotropic volume and compare all methods with the truth",
-        description="Degrade a truly isotropic volume, reconstruct it by every method from the same sections and with the same "
-        "time for training, and write table.csv, table.md and pictures. What is in --out already is kept.",
-    )
-    quality.add_argument("--volume", required=True, help="isotropic volume, any format that source.path takes")
-    quality.add_argument("--factors", default="8", help="section thickness in planes, several separated by commas (default 8)")
-    quality.add_argument("--operator", default="section", choices=("section", "skip", "gaussian"), help="default section")
-    quality.add_argument("--roi", help="part to reconstruct in voxels, such as 40:200,45:205,45:205 (z, y, x; default: all)")
-    quality.add_argument("--methods", help="rows of the table, separated by commas (default: all)")
-    quality.add_argument("--teacher", help="another isotropic volume, for the bound supervised")
-    quality.add_argument("--train-minutes", type=float, default=40, help="training time of each method that learns (default 40)")
-    quality.add_argument("--out", required=True, help="folder for table, pictures and runs")
-    quality.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    quality.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    quality.add_argument("--seed", type=int, default=0)
-    quality.add_argument(
-        "--config",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change isofield's defaults",
-    )
-    quality.set_defaults(run=_run_benchmark_quality)
-    speed = kinds.add_parser(
-        "speed",
-        help="time each part of the work on this device",
-        description="Time each part of the work on this device, beside a feed-forward regressor and the floor that the device's "
-        "measured rates set. Needs no data.",
-    )
-    speed.add_argument("--block-vox", type=int, default=128, help="side of the blocks in output voxels (default 128)")
-    speed.add_argument("--ratio", type=int, default=8, help="section thickness in output voxels (default 8)")
-    speed.add_argument("--batch", type=int, default=1, help="blocks fitted together (default 1)")
-    speed.add_argument("--repeats", type=int, default=3, help="runs per part, of which the fastest counts (default 3)")
-    speed.add_argument("--out", help="folder for speed.csv")
-    speed.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    speed.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    speed.add_argument(
-        "--config",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change isofield's defaults",
-    )
-    speed.set_defaults(run=_run_benchmark_speed)
-
-
-def _add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config_file", metavar="CONFIG", help="YAML file, or a JSON object in quotes")
-    command.add_argument(
-        "--config",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override single keys, such as fit.mode=sds source.simulate.factor=4",
-    )
 
 
 def _run_stage(args: argparse.Namespace) -> int:
@@ -248,37 +182,8 @@ def _run_view(args: argparse.Namespace) -> None:
     view(Path(args.folder), port=args.port, open_browser=args.open, image=image)
 
 
-def _run_benchmark_quality(args: argparse.Namespace) -> int:
-    from isofield.benchmark.options import quality_setting
-    from isofield.benchmark.quality import benchmark_quality, markdown
-
-    setting, factors, methods = quality_setting(args)
-    table = benchmark_quality(setting, factors, methods)
-    if len(table):
-        print(markdown(table), end="")
-    return 0 if len(table) == len(factors) * len(methods) else EXIT_FAILED
-
-
-def _run_benchmark_speed(args: argparse.Namespace) -> None:
-    from isofield.benchmark.speed import SpeedBenchmark, SpeedSetting, lines
-    from isofield.records import write_bytes_atomic
-    from isofield.stages.device import choose_device
-
-    config = load_config('{"run": {"name": "speed"}, "source": {"path": "none"}}', args.overrides)
-    setting = SpeedSetting(args.block_vox, args.ratio, args.batch, args.repeats)
-    benchmark = SpeedBenchmark(setting, config, choose_device(args.device, args.threads))
-    table = benchmark.run()
-    if args.out:
-        write_bytes_atomic(Path(args.out) / "speed.csv", table.to_csv(index=False).encode())
-    print("\n".join(lines(table, benchmark)))
-
-
 def _run_config(args: argparse.Namespace) -> None:
     from isofield import configdoc
 
     text = configdoc.schema_text() if args.schema else configdoc.table_text() if args.table else configdoc.yaml_text()
     sys.stdout.write(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

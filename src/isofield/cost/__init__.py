@@ -1,0 +1,1 @@
+"""What a run costs, said in advance from its layout and configuration alone: memory, files, bytes, hours."""

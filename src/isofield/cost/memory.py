@@ -1,0 +1,82 @@
+"""Peak memory that jobs promise; tests measure that they keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import prod
+
+from isofield.blocks import BlockGrid
+from isofield.field.spec import SLICES_PER_CALL, FieldSpec
+from isofield.geometry import ZYX
+from isofield.prior.spec import PriorSpec
+
+INTERPRETER_BYTES = 900 * 2**20
+"""Python with torch, zarr and dask imported, and what their allocators keep."""
+LIGHT_INTERPRETER_BYTES = 200 * 2**20
+"""Python with zarr imported and without torch."""
+RENDERED_BLOCKS = 8
+"""Rendered blocks that a blend job keeps for the next shard."""
+DENOISER_CHANNELS = 256
+"""Feature maps at full slice size that a denoiser call holds at once, generously."""
+PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES = 400, 2048
+"""A row about a block while the plan, and the metrics, are made."""
+CUDA_MEMORY_BYTES, CUDA_BYTES_PER_VOX = 80e9, 160
+"""Memory of a large GPU, and what a voxel seen takes of it: how many blocks are fitted together there."""
+
+
+def largest_shape(grid: BlockGrid, margin: Sequence[int]) -> ZYX:
+    """Shape of the grid's largest block, grown by `margin`."""
+    return ZYX(*(min(c + 2 * m, n) for c, m, n in zip(grid.core, margin, grid.shape, strict=True)))
+
+
+def fit_job_bytes(read_shape: Sequence[int], batch: int, spec: FieldSpec, ratio: Fraction, slice_share: float = 0.125) -> int:
+    """Peak resident bytes of a fit job: volumes, fields with gradients and moments, one step's graph, one denoiser call."""
+    vox = prod(read_shape)
+    volumes = 4 * 6 * vox + int(4 * 3 * vox / ratio)
+    parameters = 4 * 5 * sum(spec.n_numbers(read_shape))
+    width = sum(spec.features) if spec.kind == "grid" else 2 * spec.n_frequencies  # type: ignore[arg-type]
+    graph = int(4 * (4 * width + 3 * spec.hidden * spec.n_hidden_layers + 8) * vox * slice_share)
+    denoiser = SLICES_PER_CALL * read_shape[0] * max(read_shape[1:]) * 4 * DENOISER_CHANNELS // 4
+    return INTERPRETER_BYTES + batch * (volumes + parameters + graph) + denoiser
+
+
+def cuda_fit_job_bytes(read_shape: Sequence[int], batch: int | None) -> int:
+    """Peak resident bytes of a fit job whose fields are on a GPU: what the blocks of a batch are made of and stacked into."""
+    vox = prod(read_shape)
+    batch = batch or max(1, int(0.7 * CUDA_MEMORY_BYTES / (vox * CUDA_BYTES_PER_VOX)))
+    return 3 * INTERPRETER_BYTES + 4 * 4 * vox * (batch + 1)
+
+
+def blend_job_bytes(read_shape: Sequence[int], shard_vox: int, shape: Sequence[int], itemsize: int) -> int:
+    """Peak resident bytes of a blend job: accumulators of one shard, rendered blocks, one block being rendered."""
+    shard = prod(min(shard_vox, side) for side in shape)
+    vox = prod(read_shape)
+    return INTERPRETER_BYTES + shard * (4 * 6 + 3 * itemsize) + vox * 4 * (RENDERED_BLOCKS + 12)
+
+
+def pyramid_job_bytes(shard_vox: int, shape: Sequence[int], itemsize: int) -> int:
+    """Peak resident bytes of the pyramid: one shard being encoded, a slab of the level above it as numbers of 8 bytes."""
+    coarse = [min(shard_vox, -(-side // 2)) for side in shape]
+    slab = min(64, 2 * coarse[0]) * 4 * coarse[1] * coarse[2]
+    return LIGHT_INTERPRETER_BYTES + prod(coarse) * 6 * itemsize + slab * (8 + 3 * itemsize)
+
+
+def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bool) -> int:
+    """Peak resident bytes of the metrics: one block and its surroundings, several times over, and a row per
+    block that is measured."""
+    vox = prod(side + 16 for side in write_shape)
+    return INTERPRETER_BYTES + vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
+
+
+def plan_job_bytes(n_sample_vox: int, n_blocks: int, itemsize: int) -> int:
+    """Peak resident bytes of the plan: sampled voxels twice and as percentiles are taken of them, a row per block."""
+    return LIGHT_INTERPRETER_BYTES + n_sample_vox * (2 * itemsize + 16) + n_blocks * PLANNED_BLOCK_BYTES
+
+
+def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int) -> int:
+    """Peak resident bytes of the training: crops as stored and as they are learned from, a step's graph."""
+    pool = min(spec.pool_bytes // 4, measured_vox)
+    levels = sum(channels / 4**level for level, channels in enumerate(spec.channels))
+    graph = 4 * spec.batch * spec.patch_vox**2 * (30 * spec.n_residual_blocks * levels / 4 + 64)
+    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph)
