@@ -48,7 +48,8 @@ def remote(s3_server, tmp_path_factory) -> TinyRun:
 def test_every_array_has_the_bytes_of_a_local_run(remote, finished, s3):
     local = finished.paths.isotropic
     files = {p.relative_to(local).as_posix(): p.read_bytes() for p in local.rglob("*") if p.is_file()}
-    objects = s3.files(IMAGE)
+    # An image outside of the run's folder says besides who makes which part of it.
+    objects = {key: data for key, data in s3.files(IMAGE).items() if not key.startswith("regions/")}
     # The group says where the volume came from, and that differs.
     groups = [json.loads(found.pop("zarr.json")) for found in (objects, files)]
     assert objects == files
