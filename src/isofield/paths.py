@@ -117,6 +117,14 @@ class RunPaths:
         return self.root / "report" / "index.html"
 
     @property
+    def preview(self) -> Path:
+        return self.root / "preview" / "index.html"
+
+    @property
+    def preview_numbers(self) -> Path:
+        return self.root / "preview" / "preview.json"
+
+    @property
     def neuroglancer(self) -> Path:
         return self.root / "neuroglancer.json"
 

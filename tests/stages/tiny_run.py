@@ -61,7 +61,7 @@ class TinyRun:
         return main([name, given, *(["--job", str(job)] if job is not None else [])])
 
     def all_stages(self) -> TinyRun:
-        for name in SECTIONS_READ:
+        for name in [name for name in SECTIONS_READ if name != "preview"]:
             assert self.stage(name) == 0, name
         return self
 

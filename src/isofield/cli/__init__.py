@@ -31,6 +31,7 @@ STAGES = {
     "measure": "compute the metrics",
     "report": "write the HTML report and the neuroglancer state",
     "tidy": "remove the fields that have been blended, unless run.keep_fields is set",
+    "preview": "reconstruct and report on a few blocks, and say what the whole run costs at their speed",
 }
 TAKES_JOB = ("fit", "blend", "pyramid")
 
@@ -92,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _run_stage(args: argparse.Namespace) -> int:
     name = args.command
-    if name == "report":
+    if name in ("report", "preview"):
         config: Config | Sections = load_config(args.config_file, args.overrides)
     else:
         config = load_sections(args.config_file, SECTIONS_READ[name], args.overrides)
@@ -120,6 +121,10 @@ def _stage(name: str) -> Callable:
         from isofield.stages.reporting import write_report
 
         return lambda config, paths, job: write_report(config, paths)
+    if name == "preview":
+        from isofield.stages.previewing import preview_run
+
+        return lambda config, paths, job: preview_run(config, paths)
     if name == "fit":
         return _fit
     if name == "blend":

@@ -22,6 +22,9 @@ class ReportSpec(Spec):
         (0.5, 99.5),
         description="intensity percentiles shown as black and white, in the report and in the viewer",
     )
+    n_preview_blocks: int = Field(
+        4, ge=1, le=100, description="blocks that `snakemake preview` reconstructs, spread over the volume"
+    )
     max_measured_vox: PositiveInt = Field(
         2_000_000_000,
         description="measured voxels that are copied for viewing beside the result; of a larger volume those around its middle",

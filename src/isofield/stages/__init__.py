@@ -2,6 +2,10 @@
 
 _WHERE = ("run.name", "run.results")
 _COMPUTE = (*_WHERE, "run.seed", "run.threads_per_job", "run.device")
+_EVERYTHING = (
+    *("run", "source", "measurement", "intensity", "blocks", "prior"),
+    *("field", "fit", "output", "quality", "report"),
+)
 
 SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "plan": (
@@ -17,10 +21,8 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "finish": (*_WHERE, "output"),
     "measure": (*_COMPUTE, "source", "quality", "output.path"),
     # The page shows the whole configuration.
-    "report": (
-        *("run", "source", "measurement", "intensity", "blocks", "prior"),
-        *("field", "fit", "output", "quality", "report"),
-    ),
+    "report": _EVERYTHING,
     "tidy": (*_WHERE, "run.keep_fields"),
+    "preview": _EVERYTHING,
 }
 """Sections, or single keys, of the configuration that each stage reads. A rule depends on these and on no others."""
