@@ -4,12 +4,13 @@ BIN := .venv/bin
 CORES ?= $(shell nproc)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: demo test test-all lint format docs clean
+.PHONY: demo test test-slurm test-all lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
 	@echo "make test      the default tests, a real Snakemake run among them (about 7 minutes on 2 cores)"
+	@echo "make test-slurm  the workflow on a SLURM of two nodes that the tests start (about 8 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff, snakefmt, snakemake --lint"
 	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md"
@@ -29,8 +30,11 @@ demo: $(BIN)/.installed
 test: $(BIN)/.installed
 	$(RUN) pytest
 
+test-slurm: $(BIN)/.installed
+	$(RUN) pytest -m slurm tests/slurm
+
 test-all: $(BIN)/.installed
-	$(RUN) pytest -m "not gpu"
+	$(RUN) pytest -m "not gpu and not slurm"
 
 lint: $(BIN)/.installed
 	$(RUN) ruff check .

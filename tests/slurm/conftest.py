@@ -1,0 +1,52 @@
+"""Private SLURMs, with and without accounting, and what a run on this machine alone gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, missing_programs
+from slurm_run import GPUS, QUICK, SlurmRun
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.slurm)
+            # Chains of jobs, each of which starts Python three times.
+            item.add_marker(pytest.mark.timeout(3600))
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    yield from _cluster(accounting=True)
+
+
+@pytest.fixture(scope="module")
+def unaccounted() -> Iterator[Cluster]:
+    yield from _cluster(accounting=False)
+
+
+def _cluster(accounting: bool) -> Iterator[Cluster]:
+    if lacking := missing_programs(accounting):
+        pytest.skip(f"no SLURM here: {', '.join(lacking)} not installed")
+    with Cluster(accounting=accounting) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> SlurmRun:
+    """An undisturbed run on this machine alone."""
+    run = SlurmRun(tmp_path_factory.mktemp("local"))
+    run.finish("--cores", "2")
+    return run
+
+
+@pytest.fixture(scope="session")
+def with_accounting(tmp_path_factory: pytest.TempPathFactory, accounted: Cluster) -> SlurmRun:
+    """An undisturbed run on two nodes, as docs/slurm.md has it."""
+    run = SlurmRun(tmp_path_factory.mktemp("accounted"), accounted)
+    run.finish("--profile", "workflow/profiles/slurm", *QUICK, *GPUS)
+    return run
