@@ -87,8 +87,9 @@ class SlurmRun:
 
     def attempts(self) -> dict[int, list[int]]:
         """Fit job -> how many blocks were done already each time that it began, in this order."""
-        found: dict[int, list[tuple[float, int]]] = {}
-        for log in sorted((self.folder / ".snakemake" / "slurm_logs").rglob("*.log"), key=lambda p: p.stat().st_ctime):
+        found: dict[int, list[int]] = {}
+        logs = (self.folder / ".snakemake" / "slurm_logs").rglob("*.log")
+        for log in sorted(logs, key=lambda path: int(path.stem.partition("_")[0])):
             for job, done in re.findall(r"fit job (\d+): \d+ blocks, (\d+) already done", log.read_text()):
                 found.setdefault(int(job), []).append(int(done))
         return found
