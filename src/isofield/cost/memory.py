@@ -19,8 +19,8 @@ RENDERED_BLOCKS = 8
 """Rendered blocks that a blend job keeps for the next shard."""
 DENOISER_CHANNELS = 256
 """Feature maps at full slice size that a denoiser call holds at once, generously."""
-PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES = 400, 2048
-"""A row about a block while the plan, and the metrics, are made."""
+PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES, RECORD_BYTES = 400, 2048, 8192
+"""What is held of a block while the plan, and the metrics, are made, and while its record is read."""
 CUDA_MEMORY_BYTES, CUDA_BYTES_PER_VOX = 80e9, 160
 """Memory of a large GPU, and what a voxel seen takes of it: how many blocks are fitted together there."""
 
@@ -72,6 +72,11 @@ def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bo
 def plan_job_bytes(n_sample_vox: int, n_blocks: int, itemsize: int) -> int:
     """Peak resident bytes of the plan: sampled voxels twice and as percentiles are taken of them, a row per block."""
     return LIGHT_INTERPRETER_BYTES + n_sample_vox * (2 * itemsize + 16) + n_blocks * PLANNED_BLOCK_BYTES
+
+
+def tidy_job_bytes(n_blocks: int) -> int:
+    """Peak resident bytes of tidying up, one pack of `n_blocks` records after the other."""
+    return LIGHT_INTERPRETER_BYTES + n_blocks * RECORD_BYTES
 
 
 def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int) -> int:

@@ -84,7 +84,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
         ("finish", 1, 8 * n_vox / jobs.pyramid_span**3 / PYRAMID_VOX_PER_S, pyramid_bytes),
         ("measure", 1, measured_s, measure_bytes),
         ("report", 1, REPORT_S + copied / READ_VOX_PER_S, measure_bytes),
-        ("tidy", 1, n_blocks * TIDY_BLOCK_S, memory.INTERPRETER_BYTES),
+        ("tidy", 1, n_blocks * TIDY_BLOCK_S, memory.tidy_job_bytes(ceil(n_blocks / jobs.n_fit))),
     )
     return {
         rule: RuleCost(rule, n, START_S + seconds, n_bytes, on_gpu and rule in ("train", "fit"))
