@@ -239,12 +239,12 @@ def texture() -> np.ndarray:
 
 
 def conditions(degradation: LateralDegradation, texture: np.ndarray, n: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Patches and their degraded selves, (n, P, P) each."""
+    """Patches and their degraded selves, (n, D, P) each."""
     rng = np.random.default_rng(1)
     tops, lefts = (rng.integers(side - need, size=n) for side, need in zip(texture.shape, (degradation.length, 16), strict=True))
     crops = np.stack([texture[t : t + degradation.length, x : x + 16] for t, x in zip(tops, lefts, strict=True)])
     degraded = degradation.matrices[rng.integers(degradation.n_phases, size=n)] @ crops
-    return crops[:, degradation.margin : degradation.margin + 16], degraded
+    return crops[:, degradation.margin : degradation.margin + degradation.depth], degraded
 
 
 @each_ratio
@@ -283,7 +283,7 @@ def test_a_wide_profile_hardly_sees_the_ends_of_the_crop(ratio, operator, textur
         monkeypatch.setattr(patches, "MARGIN_SECTIONS", margin_sections)
         degradation = LateralDegradation(model, 16)
         begin = middle - degradation.margin
-        matrix, _ = degradation._matrices(model, axial, begin)
+        matrix, _ = degradation._matrices(model, axial, begin, False, False)
         return matrix @ texture[begin - start : begin - start + degradation.length].astype(float)
 
     wide, usual, little = condition(12), condition(3), condition(1)

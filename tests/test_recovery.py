@@ -19,7 +19,7 @@ def made(tmp_path):
     """Records of a run that was made from MARKS and IDENTITY."""
     paths = RunPaths(tmp_path)
     write_json(paths.plan, {"made_from": "p", "source": {"identity": IDENTITY}})
-    for stage, path in {"t": paths.prior_facts, "c": paths.canvas, "y": paths.pyramid, "m": paths.metrics}.items():
+    for stage, path in {"t": paths.prior_facts, "c": paths.canvas, "y": paths.pyramid_job(0), "m": paths.metrics}.items():
         write_json(path, {"made_from": stage})
     return paths
 

@@ -99,9 +99,9 @@ def test_a_measured_spot_at_a_ratio_of_250_to_23(sections, tmp_path):
     tifffile.imwrite(tmp_path / "psf.tif", np.rint(spot).astype(np.uint16))
     run = measured_run(sections, tmp_path / "results", kernel_file=str(tmp_path / "psf.tif"), kernel_voxel_nm=[10, 4, 4])
     assert run.stage("plan") == 0
-    # From here on the plan is all that is asked.
+    # From here on the plan is all that is asked; a preview makes plans of its own.
     (tmp_path / "psf.tif").unlink()
-    for stage in list(SECTIONS_READ)[1:]:
+    for stage in [name for name in SECTIONS_READ if name not in ("plan", "preview")]:
         assert run.stage(stage) == 0, stage
     plan, metrics = run.plan, run.metrics()
     assert (plan.ratio, plan.shape) == ("250/23", (55, 104, 36))
