@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isofield.blend import Windows, axis_windows, gather
+from isofield.blend import Windows, axis_windows, gather, whole_blocks
 from isofield.blocks import BlockGrid
 from isofield.geometry import ZYX, Roi
 
 quick = settings(max_examples=80, deadline=None)
 GRID = BlockGrid(ZYX(21, 17, 10), ZYX(6, 8, 7), ZYX(5, 5, 5), ZYX(5, 3, 2))
 OVERLAP = 2
+
+
+def gathered(roi, windows, render):
+    """`gather` with blocks that are rendered whole."""
+    return gather(roi, windows, whole_blocks(windows.grid, render))
 
 
 def total(windows: list[tuple[int, np.ndarray]], length: int) -> np.ndarray:
@@ -134,7 +139,7 @@ def pieces(side: int) -> list[Roi]:
 
 
 def test_blending_copies_of_one_volume_gives_it_back(windows, volume):
-    blended = gather(GRID.bounds, windows, lambda i: volume[GRID[i].field_roi.slices])
+    blended = gathered(GRID.bounds, windows, lambda i: volume[GRID[i].field_roi.slices])
     np.testing.assert_allclose(blended.values, volume, atol=1e-6)
     assert blended.values.dtype == np.float32
     assert blended.n_overlap_vox > 0
@@ -142,16 +147,16 @@ def test_blending_copies_of_one_volume_gives_it_back(windows, volume):
 
 
 def test_blocks_that_differ_disagree_by_the_weighted_variance(windows):
-    blended = gather(GRID.bounds, windows, lambda i: np.full(GRID[i].field_roi.shape, i % 2, np.float32))
+    blended = gathered(GRID.bounds, windows, lambda i: np.full(GRID[i].field_roi.shape, i % 2, np.float32))
     share = blended.values.astype(np.float64)
     assert blended.overlap_sum_squares == pytest.approx(float((share * (1 - share)).sum()), rel=1e-3)
     assert blended.overlap_sum_squares > 1
 
 
 def test_a_region_blends_to_the_same_bytes_however_the_volume_is_cut(windows, rendered):
-    whole = gather(GRID.bounds, windows, rendered.__getitem__)
+    whole = gathered(GRID.bounds, windows, rendered.__getitem__)
     for side in (3, 5, 16):
-        parts = {roi: gather(roi, windows, rendered.__getitem__) for roi in pieces(side)}
+        parts = {roi: gathered(roi, windows, rendered.__getitem__) for roi in pieces(side)}
         for roi, part in parts.items():
             assert part.values.tobytes() == whole.values[roi.slices].tobytes()
         assert sum(part.n_overlap_vox for part in parts.values()) == whole.n_overlap_vox
@@ -161,13 +166,13 @@ def test_a_region_blends_to_the_same_bytes_however_the_volume_is_cut(windows, re
 
 def test_a_block_left_out_is_noticed(windows, rendered):
     """The comparison above is sharp: without one of its blocks a region has other bytes."""
-    whole = gather(GRID.bounds, windows, rendered.__getitem__)
-    silenced = gather(GRID.bounds, windows, lambda i: rendered[i] * (i != 5))
+    whole = gathered(GRID.bounds, windows, rendered.__getitem__)
+    silenced = gathered(GRID.bounds, windows, lambda i: rendered[i] * (i != 5))
     assert whole.values.tobytes() != silenced.values.tobytes()
 
 
 def test_without_overlap_every_voxel_is_its_owners(rendered):
-    blended = gather(GRID.bounds, Windows(GRID, 0), rendered.__getitem__)
+    blended = gathered(GRID.bounds, Windows(GRID, 0), rendered.__getitem__)
     for block in GRID:
         own = rendered[block.index][block.write_roi.relative_to(block.field_roi).slices]
         assert np.array_equal(blended.values[block.write_roi.slices], own)
@@ -181,19 +186,19 @@ def test_only_blocks_that_reach_in_are_rendered(windows, rendered):
         asked.append(index)
         return rendered[index]
 
-    gather(Roi((0, 0, 0), (3, 3, 3)), windows, render)
+    gathered(Roi((0, 0, 0), (3, 3, 3)), windows, render)
     assert asked == [0]
     asked.clear()
-    gather(Roi((4, 0, 0), (1, 1, 1)), windows, render)
+    gathered(Roi((4, 0, 0), (1, 1, 1)), windows, render)
     assert asked == [0, GRID.grid_shape.y * GRID.grid_shape.x]
 
 
 def test_a_block_that_rendered_all_that_it_sees_is_refused(windows):
     assert GRID[0].read_roi.shape != GRID[0].field_roi.shape
     with pytest.raises(ValueError, match=r"block 0 rendered .* its field_roi is"):
-        gather(GRID.bounds, windows, lambda i: np.zeros(GRID[i].read_roi.shape, np.float32))
+        gathered(GRID.bounds, windows, lambda i: np.zeros(GRID[i].read_roi.shape, np.float32))
 
 
 def test_a_block_of_another_shape_is_refused(windows, rendered):
     with pytest.raises(ValueError, match=r"block 0 rendered .* its field_roi is"):
-        gather(GRID.bounds, windows, lambda i: rendered[i][:-1])
+        gathered(GRID.bounds, windows, lambda i: rendered[i][:-1])

@@ -68,11 +68,28 @@ class Blended:
     n_overlap_vox: int
 
 
-def gather(roi: Roi, windows: Windows, render: Callable[[int], np.ndarray]) -> Blended:
+Render = Callable[[int, Roi], np.ndarray]
+"""(block, a part of its field_roi) -> its float32 values over that part."""
+
+
+def whole_blocks(grid: BlockGrid, render: Callable[[int], np.ndarray]) -> Render:
+    """Parts cut out of what `render(index)` returns, a block's values over its field_roi; ValueError for another shape."""
+
+    def part_of(index: int, part: Roi) -> np.ndarray:
+        field = grid[index].field_roi
+        rendered = render(index)
+        if rendered.shape != tuple(field.shape):
+            raise ValueError(f"block {index} rendered {rendered.shape}, its field_roi is {tuple(field.shape)}")
+        return rendered[part.relative_to(field).slices]
+
+    return part_of
+
+
+def gather(roi: Roi, windows: Windows, render: Render) -> Blended:
     """Blend all blocks that reach into `roi`.
 
-    `render(index)` returns the float32 values of a block over its field_roi. Blocks are added in ascending order, so the
-    result depends on nothing but their values. Disagreement at a voxel is sum w v^2 - (sum w v)^2, the weighted variance.
+    Blocks are added in ascending order, so the result depends on nothing but their values. Disagreement at a voxel is
+    sum w v^2 - (sum w v)^2, the weighted variance.
     """
     values = np.zeros(roi.shape, np.float32)
     squares = np.zeros(roi.shape, np.float32)
@@ -81,11 +98,7 @@ def gather(roi: Roi, windows: Windows, render: Callable[[int], np.ndarray]) -> B
         part = windows.support(index).intersect(roi)
         if part.empty:
             continue
-        block = windows.grid[index]
-        rendered = render(index)
-        if rendered.shape != tuple(block.field_roi.shape):
-            raise ValueError(f"block {index} rendered {rendered.shape}, its field_roi is {tuple(block.field_roi.shape)}")
-        rendered = rendered[part.relative_to(block.field_roi).slices]
+        rendered = render(index, part)
         weights = windows.weights(index, part)
         inside = part.relative_to(roi).slices
         values[inside] += weights * rendered

@@ -92,10 +92,30 @@ def test_blocks_are_rendered_over_their_fields(finished):
     measured = MeasuredBlocks(open_source(finished.config.source), finished.plan)
     renderer = blending.BlockRenderer(finished.store, measured, torch.device("cpu"))
     for block in finished.plan.block_grid:
-        values = renderer.render(block.index)
+        values = renderer.render(block.index, block.field_roi)
         assert values.shape == tuple(block.field_roi.shape) != tuple(block.read_roi.shape)
         # What was fitted is a correction of the interpolation there.
         assert 0 < np.abs(values - measured.base(block.field_roi)).mean() < 0.1 * np.abs(values).mean()
+
+
+def test_of_a_block_that_hardly_reaches_in_only_the_slices_that_do_are_rendered(finished, monkeypatch):
+    measured = MeasuredBlocks(open_source(finished.config.source), finished.plan)
+    renderer = blending.BlockRenderer(finished.store, measured, torch.device("cpu"))
+    read = []
+    monkeypatch.setattr(measured, "base", lambda roi, of=measured.base: read.append(roi) or of(roi))
+    field = finished.plan.block_grid[3].field_roi
+    whole = renderer.render(3, field)
+    for axis in (1, 2):
+        begin, end = list(field.offset), list(field.end)
+        begin[axis], begin[0] = end[axis] - 5, begin[0] + 3
+        part = Roi.between(begin, end)
+        found = renderer.render(3, part)
+        np.testing.assert_allclose(found, whole[part.relative_to(field).slices], atol=1e-5)
+        assert read[-1].shape[axis] == 5, "of the other slices nothing is read"
+    # A part that is not thin is cut out of the whole, which is there already.
+    n_read = len(read)
+    renderer.render(3, Roi(field.offset, (4, *field.shape[1:])))
+    assert len(read) == n_read
 
 
 def test_a_job_that_is_not_there_is_named(run, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from isofield.benchmark.setting import CONDITIONAL, UNCONDITIONAL, Measured, Setting
-from isofield.blend import Windows, gather
+from isofield.blend import Windows, gather, whole_blocks
 from isofield.errors import InputError
 from isofield.field.block import BlockBatch
 from isofield.field.representation import X, Y
@@ -132,7 +132,7 @@ def _slices(axes: tuple[int, ...]) -> Callable[[Setting], Outcome]:
 
         started = time.monotonic()
         windows = Windows(plan.block_grid, plan.overlap_vox)
-        units = gather(Roi((0, 0, 0), plan.shape), windows, render).values
+        units = gather(Roi((0, 0, 0), plan.shape), windows, whole_blocks(windows.grid, render)).values
         seconds = time.monotonic() - started
         return Outcome(plan.contrast.restore(units), _train_s(setting, CONDITIONAL), seconds)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from isofield.benchmark.timing import DevicePeak, Work, counted, timed, wait_for
-from isofield.blend import Windows, gather
+from isofield.blend import Windows, gather, whole_blocks
 from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.config import Config
 from isofield.field.block import BlockBatch, BlockData
@@ -147,7 +147,7 @@ class SpeedBenchmark:
         def render(index: int) -> np.ndarray:
             return values[tuple(slice(side) for side in self.grid[index].field_roi.shape)]
 
-        return to_dtype(gather(self.block.write_roi, self.windows, render).values * 100 + 128, "uint8")
+        return to_dtype(gather(self.block.write_roi, self.windows, whole_blocks(self.grid, render)).values * 100 + 128, "uint8")
 
     def _regressor(self) -> Regressor:
         regressor = Regressor(self.device, steps=1)

@@ -144,9 +144,19 @@ def render_slices(fields: Fields, base: Tensor, axis: int, index: Tensor) -> Ten
 @torch.no_grad()
 def render_fields(fields: Fields, base: Tensor, slices_per_call: int = 16) -> Tensor:
     """All voxels of every field: (N, Z, Y, X). base is the interpolated measurement (N, Z, Y, X)."""
-    index = torch.arange(base.shape[2], device=base.device)
-    parts = [render_slices(fields, base, Y, part) for part in index.split(slices_per_call)]
-    return torch.cat(parts, dim=1).movedim(1, 2)
+    return render_slab(fields, base, Y, 0, slices_per_call)
+
+
+@torch.no_grad()
+def render_slab(fields: Fields, base: Tensor, axis: int, begin: int, slices_per_call: int = 16) -> Tensor:
+    """Voxels of every field on the slices from `begin` on across `axis` (Y or X), as many as `base` has: shaped like it.
+
+    base: the interpolated measurement over these slices, (N, Z, Y, X). What the others are is not computed.
+    """
+    index = torch.arange(base.shape[1 + axis], device=base.device)
+    parts = [fields.slices(axis, begin + part) for part in index.split(slices_per_call)]
+    values = torch.cat(parts, dim=1).movedim(1, 1 + axis)
+    return base + values if fields.over_interpolation else values
 
 
 def _score_distillation(rendered: Tensor, denoise: Denoise, spec: FitSpec, noise: list[torch.Generator]) -> Tensor:

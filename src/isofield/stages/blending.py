@@ -13,7 +13,8 @@ from isofield.config import Sections
 from isofield.cost.memory import RENDERED_BLOCKS
 from isofield.errors import InputError
 from isofield.field.checkpoint import unpack_field
-from isofield.field.fit import render_fields
+from isofield.field.fit import render_slab
+from isofield.field.representation import X, Y
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
@@ -28,6 +29,9 @@ from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
 from isofield.status import fitted_store
+
+SLAB_SHARE = 0.5
+"""A part of a field of up to this share along y or x is rendered alone: shards reach a few voxels into blocks around them."""
 
 
 def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
@@ -92,7 +96,11 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
 
 
 class BlockRenderer:
-    """Renders fields over their field_rois, keeping the last few for the next shard. Skipped blocks are interpolated."""
+    """Renders fields, or just the slices of them that are asked for. Skipped blocks are interpolated.
+
+    Whole blocks are kept for the next shards. What a part of a block is rendered from depends on the part alone, never on what
+    happens to be kept: results do not depend on the order of the work.
+    """
 
     def __init__(self, store: FieldStore, measured: MeasuredBlocks, device: torch.device) -> None:
         self.store, self.measured, self.device = store, measured, device
@@ -106,17 +114,30 @@ class BlockRenderer:
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
 
-    def render(self, index: int) -> np.ndarray:
+    def render(self, index: int, part: Roi) -> np.ndarray:
+        """float32 values in working units over `part` of the block's field_roi."""
+        field = self.grid[index].field_roi
+        axis = min((Y, X), key=lambda one: part.shape[one] / field.shape[one])
+        if part.shape[axis] > SLAB_SHARE * field.shape[axis]:
+            return self.whole(index)[part.relative_to(field).slices]
+        begin, end = list(field.offset), list(field.end)
+        begin[axis], end[axis] = part.offset[axis], part.end[axis]
+        slab = Roi.between(begin, end)
+        values = self._rendered(index, slab, axis, slab.relative_to(field).offset[axis])
+        return values[part.relative_to(slab).slices]
+
+    def whole(self, index: int) -> np.ndarray:
         """float32 (Z, Y, X) in working units over the block's field_roi."""
         if index not in self.kept:
             while len(self.kept) >= RENDERED_BLOCKS:
                 self.kept.popitem(last=False)
-            self.kept[index] = self._render(index)
+            self.kept[index] = self._rendered(index, self.grid[index].field_roi, Y, 0)
         self.kept.move_to_end(index)
         return self.kept[index]
 
-    def _render(self, index: int) -> np.ndarray:
-        base = self.measured.base(self.grid[index].field_roi)
+    def _rendered(self, index: int, region: Roi, axis: int, first: int) -> np.ndarray:
+        """Values over the slices of the field from `first` on across `axis`, which make up `region`."""
+        base = self.measured.base(region)
         record = self.store.read(index)
         if record is not None and record.state == "skipped":
             return base
@@ -126,7 +147,7 @@ class BlockRenderer:
             limit = f"the field in {self.store.folder} is gone or was damaged after it was written"
             raise InputError("block", index, limit, "Run again: it is fitted anew")
         field = unpack_field(payload, self.device)
-        return render_fields(field, torch.from_numpy(base)[None].to(self.device))[0].cpu().numpy()
+        return render_slab(field, torch.from_numpy(base)[None].to(self.device), axis, first)[0].cpu().numpy()
 
 
 def written_shards(paths: RunPaths, plan: Plan) -> Iterator[dict]:
