@@ -55,8 +55,12 @@ class RemotePlace:
         return None
 
     def write(self, key: str, data: bytes) -> None:
-        with self.reporting(key):
-            self._fs.pipe_file(self.locate(key), data, chunksize=_ONE_PUT_BYTES)
+        try:
+            with self.reporting(key):
+                self._fs.pipe_file(self.locate(key), data, chunksize=_ONE_PUT_BYTES)
+        except FileNotFoundError:
+            # Of what is written only the bucket can be missing; GCS does not say so.
+            raise self._no_bucket(key) from None
 
     def delete(self, keys: Iterable[str]) -> None:
         if paths := [self.locate(key) for key in keys]:
@@ -130,9 +134,7 @@ class RemotePlace:
             raise
         except FileNotFoundError as error:
             if "bucket does not exist" in str(error):
-                bucket = self.uri.split("/")[2]
-                remedy = f"Correct {self.setting}, or make the bucket" + self._or_endpoint
-                raise InputError(self.setting, where, f"there is no bucket {bucket}", remedy) from None
+                raise self._no_bucket(key) from None
             raise
         except _failures(self._scheme) as error:
             if isinstance(error, PermissionError) or _code(error) in ("401", "403"):
@@ -141,6 +143,11 @@ class RemotePlace:
             limit = f"the server cannot be reached or fails ({' '.join((type(error).__name__, _code(error))).strip()})"
             remedy = "Check the network" + self._or_endpoint
             raise InputError(self.setting, where, limit, remedy) from None
+
+    def _no_bucket(self, key: str) -> InputError:
+        limit = f"there is no bucket {self.uri.split('/')[2]}"
+        remedy = f"Correct {self.setting}, or make the bucket{self._or_endpoint}"
+        return InputError(self.setting, self.locate(key), limit, remedy)
 
     @property
     def _or_endpoint(self) -> str:
