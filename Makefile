@@ -9,7 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 help:
 	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
-	@echo "make test      the default tests, a real Snakemake run among them (about 7 minutes on 2 cores)"
+	@echo "make test      the default tests, real Snakemake runs among them (about 14 minutes on 2 cores)"
 	@echo "make test-slurm  the workflow on a SLURM of two nodes that the tests start (about 8 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff, snakefmt, snakemake --lint"
