@@ -133,7 +133,7 @@ def whole_cost(config: Config, speed: Speed) -> Estimate:
 
 def _figures(metrics: dict) -> dict[str, float]:
     known = metrics.get("isotropic", {})
-    shown = {name: metrics[name] for name in ("residual_rms", "residual_rms_cubic", "seam_score", "clipped_fraction")}
+    shown = {name: metrics[name] for name in ("residual_rms", "residual_rms_cubic", "clipped_fraction")}
     return {**shown, **{name: known[name] for name in ("psnr_db", "ssim") if name in known}}
 
 
