@@ -70,6 +70,11 @@ class SlurmRun:
     def said(self) -> str:
         return (self.folder / "snakemake.txt").read_text()
 
+    @property
+    def names(self) -> list[str]:
+        """What SLURM calls all jobs of each start of Snakemake, in their order."""
+        return re.findall(r"SLURM run ID: (\S+)", self.said)
+
     def image(self) -> dict[str, str]:
         """sha256 of every file of the isotropic image."""
         root = self.run / "isotropic.ome.zarr"

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, missing_programs
+from cluster import Cluster, missing_programs, wait_for
 
 
 def processes_under(folder: Path) -> list[str]:
@@ -26,7 +26,9 @@ def test_a_job_gets_the_gpu_it_asks_for_and_is_accounted_for(accounted, tmp_path
     lines = out.read_text().splitlines()
     assert any(line.startswith("CUDA_VISIBLE_DEVICES=") for line in lines)
     assert f"SLURMD_NODENAME={accounted.nodes[0]}" in lines
-    assert "gres/gpu=1" in accounted.call("sacct", "-X", "--noheader", "--parsable2", "--format=AllocTRES")
+    # What accounting knows comes to it a little later.
+    query = ("sacct", "-X", "--noheader", "--parsable2", "--format=AllocTRES")
+    wait_for(lambda: "gres/gpu=1" in accounted.call(*query), "the job's record", lambda: accounted.call(*query), timeout_s=60)
 
 
 def test_more_gpus_than_there_are_are_refused(accounted):

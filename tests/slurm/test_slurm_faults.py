@@ -84,9 +84,8 @@ def test_after_a_cancelled_job_a_killed_one_a_lost_node_and_a_lost_snakemake(tra
     snakemake.kill()
     snakemake.wait()
     # As docs/slurm.md has it: nobody waits for the jobs of a Snakemake that is gone.
-    names = {line.split()[-1] for line in trained.said.splitlines() if "SLURM run ID:" in line}
-    for name in names:
-        accounted.call("scancel", "--name", name)
+    (name,) = trained.names
+    accounted.call("scancel", "--name", name)
     until(lambda: not accounted.call("squeue", "--noheader"), "the jobs end", trained)
     kept.append(trained.fits())
     trained.finish(*PROFILE, "--unlock")
