@@ -205,11 +205,11 @@ def test_killed_while_packing_every_block_is_sound(tmp_path):
         store.publish(record, bytes(2_000_000) if index == 0 else os.urandom(300_000))
     expected = {i: store.payload(i) for i in range(12)}
     n_partials = 0
-    for attempt in range(8):
+    for attempt in range(16):
         process = subprocess.Popen([sys.executable, "-c", PACKER, str(tmp_path), FINGERPRINT], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.01 + 0.013 * attempt)
+        time.sleep(0.01 + 0.007 * attempt)
         process.send_signal(signal.SIGKILL)
         process.wait()
         n_partials += len(list(store.folder.glob("*.partial")))
