@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +40,7 @@ class SlurmRun:
 
     folder: Path
     cluster: Cluster | None = None
+    started: list[subprocess.Popen] = field(default_factory=list, repr=False)
 
     @property
     def run(self) -> Path:
@@ -53,17 +54,24 @@ class SlurmRun:
         environment = dict(self.cluster.environment if self.cluster else os.environ)
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         with open(self.folder / "snakemake.txt", "ab") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what was started and still runs."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     def finish(self, *arguments: str) -> None:
         """Run to the end, which must be a good one."""
-        process = self.start(*arguments)
         try:
-            status = process.wait(3000)
+            status = self.start(*arguments).wait(3000)
         finally:
-            process.kill()
+            self.end()
         assert status == 0, self.said
 
     @property

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ N_JOBS = N_BLOCKS // BLOCKS_PER_JOB
 
 
 @pytest.fixture
-def trained(with_accounting: SlurmRun, tmp_path: Path) -> SlurmRun:
+def trained(with_accounting: SlurmRun, tmp_path: Path) -> Iterator[SlurmRun]:
     """A run that is planned and trained; nothing is fitted yet."""
     shutil.copytree(with_accounting.folder, tmp_path / "run", symlinks=True)
     run = SlurmRun(tmp_path / "run", with_accounting.cluster)
@@ -28,7 +28,8 @@ def trained(with_accounting: SlurmRun, tmp_path: Path) -> SlurmRun:
     for path in [*run.run.glob("metrics.*"), run.run / "neuroglancer.json", run.folder / "snakemake.txt"]:
         path.unlink()
     shutil.rmtree(run.folder / ".snakemake" / "slurm_logs")
-    return run
+    yield run
+    run.end()
 
 
 def running_fits(cluster: Cluster) -> dict[int, tuple[str, str]]:
