@@ -23,6 +23,7 @@ from isofield.prior.checkpoint import load_prior
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import initial_state, train
 from isofield.progress import say
+from isofield.quality.baselines.budget import N_TIMED_STEPS, steps_within
 from isofield.quality.baselines.interpolation import Interpolation
 from isofield.quality.baselines.regressor import Regressor
 from isofield.quality.baselines.ridge import Ridge
@@ -33,8 +34,6 @@ from isofield.stages.device import choose_device
 from isofield.stages.fitting import fit_job
 from isofield.stages.imaging import make_canvas
 from isofield.stages.training import make_sampler, train_prior
-
-N_TIMED_STEPS = 15
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def train_shared(setting: Setting, which: str) -> float:
         changes = ("prior.unconditional_share=1", "prior.posterior_mean_share=0")
     plan, paths = setting.planned(which, changes)
     config = setting.sections("train", which, changes)
-    steps = steps_within(config, plan, setting.train_s)
+    steps = prior_steps(config, plan, setting.train_s)
     started = time.monotonic()
     train_prior(setting.sections("train", which, (*changes, f"prior.steps={steps}")), paths)
     seconds = time.monotonic() - started
@@ -69,17 +68,14 @@ def train_shared(setting: Setting, which: str) -> float:
     return seconds
 
 
-def steps_within(config, plan, seconds: float) -> int:
-    """Training steps that fit into `seconds` on this device, from the pace of a few."""
+def prior_steps(config, plan, seconds: float) -> int:
+    """Training steps of the prior that fit into `seconds` on this device."""
     device = choose_device(config.run.device, config.run.threads_per_job)
     sampler, _ = make_sampler(config, plan)
     spec = config.prior.model_copy(update={"steps": 2 * N_TIMED_STEPS})
     state = initial_state(spec, sampler, 0, device)
-    times = np.array([time.monotonic() for _ in train(state, spec, sampler, 0)])
-    # What else runs on the machine just then makes some steps slow and none fast.
-    pace = float(np.percentile(np.diff(times)[-N_TIMED_STEPS:], 25))
-    steps = max(N_TIMED_STEPS, round(seconds / pace))
-    say(f"benchmark: {pace:.3f} s per training step, {steps} steps in {seconds:.0f} s")
+    steps = steps_within(seconds, train(state, spec, sampler, 0))
+    say(f"benchmark: {steps} training steps in {seconds:.0f} s")
     return steps
 
 

@@ -12,7 +12,7 @@ from baseline_example import measured
 
 from isofield.prior.spec import PriorSpec
 from isofield.quality.baselines import regressor as regressor_module
-from isofield.quality.baselines.budget import Recipe, train_within
+from isofield.quality.baselines.budget import N_TIMED_STEPS, Recipe, steps_within, train_within
 from isofield.quality.baselines.interpolation import Interpolation
 from isofield.quality.baselines.regressor import Regressor
 from isofield.quality.baselines.supervised import SupervisedBound
@@ -121,19 +121,28 @@ def line() -> torch.nn.Linear:
     return torch.nn.Linear(1, 1)
 
 
-def test_training_stops_when_the_time_is_up():
+def test_seconds_become_steps_by_the_pace_of_a_few_and_the_network_starts_untrained():
     network = line()
-    rates = []
+    begun_with, seen = network.weight.item(), []
 
     def loss(step: int) -> torch.Tensor:
-        rates.append(step)
+        seen.append((step, network.weight.item()))
         time.sleep(0.01)
         return (network(torch.ones(1, 1)) - 3).square().mean()
 
-    begin = time.monotonic()
-    _, steps = train_within(network, loss, Recipe(0.1, 1, 0.0), 0.3, None)
-    assert 0.3 <= time.monotonic() - begin < 3
-    assert steps == len(rates) > 3
+    _, steps = train_within(network, loss, Recipe(0.1, 1, 0.0), 0.5, None)
+    assert N_TIMED_STEPS <= steps <= 50
+    assert len(seen) == 2 * N_TIMED_STEPS + steps
+    assert seen[0] == seen[2 * N_TIMED_STEPS] == (0, begun_with)
+
+
+def test_a_stall_while_the_pace_is_taken_costs_no_steps():
+    def pace(stalls: tuple[int, ...]):
+        for step in range(1000):
+            time.sleep(0.2 if step in stalls else 0.01)
+            yield step
+
+    assert steps_within(10, pace((20, 24, 28))) > 10 / 0.02
 
 
 def test_the_learning_rate_follows_the_share_of_the_budget():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+N_TIMED_STEPS = 15
 MAX_GRADIENT_NORM = 1.0
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -30,36 +33,53 @@ class Recipe:
         return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * share))
 
 
+def steps_within(seconds: float, steps: Iterable[object]) -> int:
+    """How many steps fit into `seconds` on this device, from the pace of the first 2 * N_TIMED_STEPS of `steps`.
+
+    Counted once, before training: what else runs on the machine meanwhile then costs time and no step, and two methods that are
+    compared have the same budget. What runs just now makes some of the timed steps slow and none fast, hence a low percentile.
+    """
+    if seconds <= 0:
+        return 0
+    times = np.array([time.monotonic() for _ in itertools.islice(steps, 2 * N_TIMED_STEPS)])
+    pace = float(np.percentile(np.diff(times)[-N_TIMED_STEPS:], 25))
+    return max(N_TIMED_STEPS, round(seconds / pace))
+
+
 def train_within(
     network: Network, loss: Callable[[int], Tensor], recipe: Recipe, seconds: float, steps: int | None
 ) -> tuple[Network, int]:
-    """Train `network` in place until `seconds` have passed, or for exactly `steps` steps where that is given.
+    """Train `network` in place for as many steps as `seconds` hold on this device, or for `steps` where that is given.
 
-    loss(step) -> scalar. The learning rate follows the share of the budget that is spent, so it always ends near
-    zero. Returns the averaged network and the number of steps done. Raises FloatingPointError when the loss is not finite.
+    loss(step) -> scalar. The learning rate follows the share of the steps that is done, so it always ends near zero. Returns the
+    averaged network and the number of steps. Raises FloatingPointError when the loss is not finite.
     """
+    if steps is None:
+        untrained = copy.deepcopy(network.state_dict())
+        steps = steps_within(seconds, (None for _ in _steps(network, loss, recipe, 2 * N_TIMED_STEPS, None)))
+        network.load_state_dict(untrained)
     average = copy.deepcopy(network).requires_grad_(False)
+    for _ in _steps(network, loss, recipe, steps, average):
+        pass
+    if not all(bool(torch.isfinite(p).all()) for p in average.parameters()):
+        raise FloatingPointError(f"weights are not finite after {steps} steps")
+    return average, steps
+
+
+def _steps(network: nn.Module, loss: Callable[[int], Tensor], recipe: Recipe, steps: int, average: nn.Module | None):
+    """Train `network` in place, keeping the average of its weights in `average`; yields after each step."""
     optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.99))
-    begin, step = time.monotonic(), 0
-
-    def share() -> float:
-        if steps is not None:
-            return step / steps if steps else 1.0
-        return (time.monotonic() - begin) / seconds if seconds > 0 else 1.0
-
-    while (spent := share()) < 1:
+    for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate(step, spent)
+            group["lr"] = recipe.rate(step, step / steps)
         value = loss(step)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
         optimiser.step()
-        with torch.no_grad():
-            decay = min(recipe.ema_decay, (1 + step) / (10 + step))
-            for kept, current in zip(average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(current, 1 - decay)
-        step += 1
-    if not all(bool(torch.isfinite(p).all()) for p in average.parameters()):
-        raise FloatingPointError(f"weights are not finite after {step} steps")
-    return average, step
+        if average is not None:
+            with torch.no_grad():
+                decay = min(recipe.ema_decay, (1 + step) / (10 + step))
+                for kept, current in zip(average.parameters(), network.parameters(), strict=True):
+                    kept.lerp_(current, 1 - decay)
+        yield step
