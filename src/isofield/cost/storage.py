@@ -9,6 +9,7 @@ from isofield.config import Config, Sections
 from isofield.cost.memory import largest_shape
 from isofield.field.spec import FieldSpec
 from isofield.geometry import ZYX
+from isofield.jobs import shards_in
 from isofield.omezarr.metadata import level_shapes
 from isofield.plan import Layout
 
@@ -46,16 +47,12 @@ def image_bytes(shapes: Sequence[Sequence[int]], itemsize: int) -> int:
     return sum(prod(shape) for shape in shapes) * itemsize
 
 
-def n_shards(shape: Sequence[int], shard_vox: int) -> int:
-    return prod(ceil(side / shard_vox) for side in shape)
-
-
 def n_image_shards(config: Config | Sections, layout: Layout) -> int:
     """Shards of all levels of the result, and of the measured image beside it, at most."""
     output = config.output
     made = made_shape(layout)
     shapes = [*level_shapes(made, output.pyramid_min_vox), (ceil(made.z / layout.axial.ratio) + 1, made.y, made.x)]
-    return sum(n_shards(shape, output.shard_vox) for shape in shapes)
+    return sum(len(shards_in(ZYX(*shape), output.shard_vox, None)) for shape in shapes)
 
 
 def n_files(config: Config | Sections, layout: Layout) -> int:

@@ -20,12 +20,11 @@ def downsample_shard(path: Location, level: int, roi: Roi) -> None:
     if level < 1:
         raise ValueError(f"level {level} is not computed from another one")
     shard_path(path, level, roi)
-    parent = Roi(ZYX(0, 0, 0), level_shape(path, level - 1))
     slabs = []
     for begin in range(roi.offset.z, roi.end.z, _SLAB_VOX):
         end = min(begin + _SLAB_VOX, roi.end.z)
-        below = Roi.between((2 * begin, 2 * roi.offset.y, 2 * roi.offset.x), (2 * end, 2 * roi.end.y, 2 * roi.end.x))
-        fine = read_region(path, level - 1, below.intersect(parent))
+        slab = Roi.between((begin, *roi.offset[1:]), (end, *roi.end[1:]))
+        fine = read_region(path, level - 1, below(path, level, slab))
         slabs.append(to_dtype(mean_2x2x2(fine), fine.dtype))
     write_shard(path, level, roi, np.concatenate(slabs))
 

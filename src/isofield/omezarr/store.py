@@ -13,7 +13,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,10 +112,11 @@ def level_shape(path: Location, level: int) -> ZYX:
     return ZYX(*_open(_place(path), level).shape)
 
 
-def shard_rois(shape: Sequence[int], shard_vox: int) -> list[Roi]:
-    """The boxes of all shards of an array, in C order (x fastest), clipped at the array."""
+def shard_rois(shape: Sequence[int], shard_vox: int, within: Roi | None = None) -> list[Roi]:
+    """The boxes of all shards of an array, or of those that hold voxels of `within`, in C order, clipped at the array."""
     whole = Roi(ZYX(0, 0, 0), ZYX(*shape))
-    corners = product(*(range(0, side, shard_vox) for side in shape))
+    box = whole if within is None else within
+    corners = product(*(range(o // shard_vox * shard_vox, e, shard_vox) for o, e in zip(box.offset, box.end, strict=True)))
     return [Roi(ZYX(*corner), ZYX(shard_vox, shard_vox, shard_vox)).intersect(whole) for corner in corners]
 
 
@@ -138,7 +139,7 @@ def is_written(path: Location, level: int, roi: Roi) -> bool:
     """Whether all shards that hold voxels of `roi` are there."""
     place = _place(path)
     array = _open(place, level)
-    return all(place.size(_shard_key(level, array, shard)) for shard in _shards_touching(array, roi))
+    return all(place.size(_shard_key(level, array, shard)) for shard in shard_rois(array.shape, array.shards[0], roi))
 
 
 def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:
@@ -174,7 +175,7 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
     if not Roi(ZYX(0, 0, 0), ZYX(*array.shape)).contains(roi):
         raise ValueError(f"{roi} leaves level {level} of shape {array.shape}")
     out = np.zeros(roi.shape, array.dtype)
-    for shard in _shards_touching(array, roi):
+    for shard in shard_rois(array.shape, array.shards[0], roi):
         part = shard.intersect(roi)
         key = _shard_key(level, array, shard)
         n_bytes = place.size(key)
@@ -270,13 +271,6 @@ def _shard_key(level: int, array: zarr.Array, roi: Roi) -> str:
     if roi != whole or roi.empty:
         raise ValueError(f"{roi} is not one whole shard of level {level} (shape {array.shape}, shards {array.shards})")
     return "/".join((str(level), "c", *map(str, index)))
-
-
-def _shards_touching(array: zarr.Array, roi: Roi) -> Iterator[Roi]:
-    whole = Roi(ZYX(0, 0, 0), ZYX(*array.shape))
-    axes = zip(roi.offset, roi.end, array.shards, strict=True)
-    for corner in product(*(range(begin // side * side, end, side) for begin, end, side in axes)):
-        yield Roi(ZYX(*corner), ZYX(*array.shards)).intersect(whole)
 
 
 def _encode(array: zarr.Array, block: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from isofield.config import Sections
+from isofield.cost.memory import CUDA_BYTES_PER_VOX
 from isofield.errors import InputError
 from isofield.field.block import BlockData
 from isofield.field.checkpoint import pack_field
@@ -31,7 +32,6 @@ from isofield.stages.stopping import StoppedError, StopRequest
 FIT_CODE = 3
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
-CUDA_BYTES_PER_VOX = 160
 
 
 class BlocksFailedError(Exception):

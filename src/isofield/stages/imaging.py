@@ -8,11 +8,10 @@ from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
-from isofield.jobs import shards_in
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard
 from isofield.omezarr.regions import Claim, lay_claim, others
-from isofield.omezarr.store import create_canvas, is_written, set_provenance
+from isofield.omezarr.store import create_canvas, is_written, set_provenance, shard_rois
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -95,10 +94,7 @@ def _shards_of(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]
     """Shards of a level, of that shape, over a region of level 0 that begins where a shard of the level does."""
     whole = Roi(ZYX(0, 0, 0), shape)
     over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end)).intersect(whole)
-    cells = shards_in(shape, shard_vox, over)
-    return [
-        Roi(ZYX(*(p * shard_vox for p in cells.position(k))), ZYX(*(shard_vox,) * 3)).intersect(whole) for k in range(len(cells))
-    ]
+    return shard_rois(shape, shard_vox, over)
 
 
 def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:

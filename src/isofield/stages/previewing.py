@@ -28,9 +28,8 @@ from isofield.stages.imaging import build_pyramid, finish_image, make_canvas
 from isofield.stages.measuring import measure_run
 from isofield.stages.planning import plan_run
 from isofield.stages.reporting import write_report
+from isofield.stages.sampling import spread
 from isofield.stages.training import train_prior
-
-GOLDEN = 0.6180339887498949
 
 
 def preview_run(config: Config, paths: RunPaths) -> None:
@@ -62,7 +61,7 @@ def chosen(plan: Plan, table: pd.DataFrame, n: int) -> list[int]:
     filled = table.loc[~table["empty"], "block_id"].to_numpy()
     if not len(filled):
         raise InputError("source.path", plan.source["uri"], "has no block with contrast", "Check source.path")
-    places = sorted({int((k * GOLDEN + 0.5) % 1.0 * len(filled)) for k in range(n)})
+    places = sorted({int(spread(k) * len(filled)) for k in range(n)})
     return [int(filled[place]) for place in places]
 
 
@@ -112,7 +111,7 @@ def _all_stages(config: Config) -> dict[str, float]:
 
 
 def _speed(config: Config, n_vox: int, rows: list[dict], fit_s: float) -> Speed:
-    """The speed of the preview's own jobs; training is taken from the run's log of it where that is known."""
+    """The speed of the preview's own jobs; a training step, which the preview has none of, as measured elsewhere."""
     device = choose_device(config.run.device, config.run.threads_per_job).type
     blend_s = sum(row["seconds"]["blend"] for row in rows)
     return Speed(

@@ -11,9 +11,13 @@ from isofield.source.volume import Volume
 
 N_SECTIONS_PER_BLOCK = 4
 CROP_VOX = 512
-GOLDEN = 0.6180339887498949
 LOOK_VOX = 2 * 10**9
 """Measured voxels up to which plan looks at every block: a minute or so."""
+
+
+def spread(k: int) -> float:
+    """The k-th of places in 0 to 1 that lie evenly however many of them are taken: multiples of the golden ratio."""
+    return (k * 0.6180339887498949 + 0.5) % 1.0
 
 
 def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1) -> list[np.ndarray]:
@@ -33,7 +37,7 @@ def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX
     written = None if volume.occupied is None or volume.occupied.there.all() else np.argwhere(volume.occupied.there)
     crops = []
     for k in range(n_crops):
-        even = (k * GOLDEN + 0.5) % 1.0
+        even = spread(k)
         if written is None or not len(written):
             z = int(even * (depth - deep + 1))
             y, x = int(rng.integers(height - crop_y + 1)), int(rng.integers(width - crop_x + 1))
@@ -67,7 +71,7 @@ def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> n
     at most LOOK_VOX measured voxels: of a larger volume each block is looked at when it is fitted.
     """
     blocks, axial, grid = layout.jobs.blocks, layout.axial, layout.grid
-    spans = [grid.spans(axis, grid.context[axis])[slice(*_ends(blocks.box, axis))] for axis in range(3)]
+    spans = [grid.spans(axis, grid.context[axis])[blocks.box.slices[axis]] for axis in range(3)]
     touched = [axial.sections_touching(int(begin), int(end)) for begin, end in spans[0]]
     measured = [np.array([(t.start, t.stop) for t in touched]), *spans[1:]]
     measured = [pairs + begin for pairs, begin in zip(measured, layout.roi.offset, strict=True)]
@@ -82,10 +86,6 @@ def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> n
             box = Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, place, strict=True)), strict=True))
             empty[tuple(place)] = _looks_empty(volume, box, empty_below)
     return np.array([blocks.number(blocks.box.offset + place) for place in np.argwhere(empty)], int)
-
-
-def _ends(box: Roi, axis: int) -> tuple[int, int]:
-    return box.offset[axis], box.end[axis]
 
 
 def _looks_empty(volume: Volume, box: Roi, empty_below: float | None) -> bool:
