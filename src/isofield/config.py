@@ -47,7 +47,8 @@ class RunSpec(Spec):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto: CUDA where there is one, else CPU; or cpu, cuda, cuda:1",
+        description="where the prior is trained and fields are fitted; auto: CUDA where there is one, else CPU; or cpu, cuda, "
+        "cuda:1",
     )
 
 

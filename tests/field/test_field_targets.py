@@ -71,6 +71,22 @@ def test_a_denoiser_that_hands_back_the_base_gives_the_base_over_the_field(truth
                 assert (targets[axis][n].numpy() != cut(block.base, (offset, FIELD[1]))).mean() > 0.9
 
 
+def test_mirrored_is_the_mean_of_a_slice_and_of_its_mirror_image_along_the_section(truth):
+    """With a denoiser that shifts slices to the right, which is to the left in the mirror image."""
+
+    def shifted(noisy, sigma, condition):
+        return condition[:, :1].roll(1, dims=-1)
+
+    batch = stacked(measured_block(truth, field=FIELD))
+    once, twice = (distillation_targets(batch, shifted, mirrored=mirrored) for mirrored in (False, True))
+    base = batch.base[0]
+    for axis, along in ((Y, 2), (X, 1)):
+        left, right = (cut(base.roll(step, dims=along)) for step in (-1, 1))
+        assert torch.equal(once[axis][0], right)
+        torch.testing.assert_close(twice[axis][0], (left + right) / 2)
+        assert (twice[axis] - once[axis]).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("n_neighbours", [0, 1, 2])
 def test_conditions_hold_the_slice_its_neighbours_and_its_place_in_that_order(truth, n_neighbours):
     block = measured_block(truth, field=FIELD, n_neighbours=n_neighbours)

@@ -45,6 +45,15 @@ def test_remembering_fewer_blocks_changes_nothing(run, finished, monkeypatch):
     assert run.shards() == finished.shards()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_run_whose_fields_were_fitted_on_gpus_is_blended_by_processors(run, finished):
+    elsewhere = unblended(run).changed(run={"device": "cuda"})
+    assert elsewhere.stage("canvas") == 0
+    assert elsewhere.stage("blend") == 0
+    assert elsewhere.shards() == finished.shards()
+    assert elsewhere.stage("fit") != 0
+
+
 def test_blending_again_writes_nothing(run):
     before = times(run.paths.isotropic)
     assert run.stage("blend") == 0

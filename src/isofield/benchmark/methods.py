@@ -116,14 +116,14 @@ def _slices(axes: tuple[int, ...]) -> Callable[[Setting], Outcome]:
     def run(setting: Setting) -> Outcome:
         device = choose_device(setting.device, setting.threads)
         measured = Measured(setting)
-        plan = measured.plan
+        plan, spec = measured.plan, setting.sections("fit", CONDITIONAL).fit
         denoise, about = load_prior(RunPaths(setting.folder / CONDITIONAL).prior, device)
 
         def render(index: int) -> np.ndarray:
             data = measured.blocks.block(index, setting.seed, about["spec"]["neighbours"], noisy=False)
             if data is None:
                 return measured.blocks.base(plan.block_grid[index].field_roi)
-            targets = distillation_targets(BlockBatch.stack([data], device), denoise)
+            targets = distillation_targets(BlockBatch.stack([data], device), denoise, mirrored=spec.mirrored)
             return torch.stack([targets[axis][0] for axis in axes]).mean(dim=0).cpu().numpy()
 
         started = time.monotonic()

@@ -20,6 +20,7 @@ from isofield.benchmark.setting import Measured, Setting
 from isofield.intensity import to_dtype
 from isofield.progress import say
 from isofield.records import fingerprint, read_json, write_bytes_atomic, write_json
+from isofield.stages.fitting import FIT_CODE
 
 RESULT_CODE = 2
 """Raised whenever a change makes results that are kept in a benchmark's folder out of date."""
@@ -51,11 +52,11 @@ def benchmark_quality(setting: Setting, factors: list[float], methods: list[str]
 
 def _row(setting: Setting, name: str) -> dict[str, object] | None:
     """The row of one method, from its folder when it was made with the same setting."""
-    mark = fingerprint(setting.same_for(name), RESULT_CODE)
+    prior = METHODS[name].prior
+    mark = fingerprint(setting.same_for(name), RESULT_CODE, *([FIT_CODE] if prior else []))
     kept = setting.folder / "results" / f"{name}.json"
     if kept.exists() and read_json(kept)["mark"] == mark:
         return read_json(kept)["row"]
-    prior = METHODS[name].prior
     try:
         if prior and not _prior_is_there(setting, prior):
             say(f"benchmark: x{setting.factor:g}, training {prior}")

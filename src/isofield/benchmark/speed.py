@@ -126,7 +126,7 @@ class SpeedBenchmark:
         self.rows.append(row | {"gbyte": n_bytes / 1e9, "floor_s": floor, "times_floor": seconds / floor})
 
     def _targets(self) -> object:
-        return distillation_targets(self.batch, self.denoiser, self.fit.detail)
+        return distillation_targets(self.batch, self.denoiser, self.fit.detail, self.fit.mirrored)
 
     def _fit(self) -> FitResult:
         return fit_fields(self.blocks, self.denoiser, self.field, self.fit, self.device)

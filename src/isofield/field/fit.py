@@ -54,7 +54,7 @@ def fit_fields(
     fields = make_fields(field_spec, blocks[0].field_shape, [b.seed for b in blocks]).to(device)
     targets = None
     if spec.has_targets:
-        targets = distillation_targets(batch, denoise, spec.detail)
+        targets = distillation_targets(batch, denoise, spec.detail, spec.mirrored)
         if fields.over_interpolation:
             fields.start_at((targets[Y] + targets[X]) / 2 - base)
     # On a CPU the fused step rounds the last numbers of a tensor unlike the others, and which these are depends on the batch.

@@ -21,13 +21,15 @@ DRAW_SIGMAS = tuple(float(s) for s in 0.6 * (0.03 / 0.6) ** _DRAWN)
 
 
 @torch.no_grad()
-def distillation_targets(batch: BlockBatch, denoise: Denoise, detail: float = 0.0) -> dict[int, Tensor]:
+def distillation_targets(batch: BlockBatch, denoise: Denoise, detail: float = 0.0, mirrored: bool = False) -> dict[int, Tensor]:
     """Denoised volumes (N, Z, Y, X) over the fields, one of ZX slices (Y) and one of ZY slices (X).
 
     detail 0: the posterior mean given the measurement. detail 1: a draw from the posterior. Between them linearly: texture
-    grows in amplitude, the expected squared error by detail squared.
+    grows in amplitude, the expected squared error by detail squared. mirrored: the posterior mean of a slice is that of the
+    slice and of its mirror image, averaged.
     """
-    mean = {axis: _denoised(batch, denoise, axis, None, torch.inf, inner=not detail) for axis in (Y, X)}
+    answer = _both_ways(denoise) if mirrored else denoise
+    mean = {axis: _denoised(batch, answer, axis, None, torch.inf, inner=not detail) for axis in (Y, X)}
     if not detail:
         return mean
     if batch.noise is None:
@@ -35,6 +37,17 @@ def distillation_targets(batch: BlockBatch, denoise: Denoise, detail: float = 0.
     drawn = _draw((mean[Y] + mean[X]) / 2, batch, denoise)
     inner = (slice(None), *batch.field_slices)
     return {axis: torch.lerp(mean[axis][inner], drawn[axis], detail) for axis in (Y, X)}
+
+
+def _both_ways(denoise: Denoise) -> Denoise:
+    """The mean of what `denoise` makes of a slice and of its mirror image along X or Y: the errors of the two differ."""
+
+    def denoised(noisy: Tensor | None, sigma: Tensor, condition: Tensor | None) -> Tensor:
+        mirror_images = [None if slices is None else slices.flip(-1) for slices in (noisy, condition)]
+        turned = denoise(mirror_images[0], sigma, mirror_images[1]).flip(-1)
+        return (denoise(noisy, sigma, condition) + turned) / 2
+
+    return denoised
 
 
 def _draw(mean: Tensor, batch: BlockBatch, denoise: Denoise) -> dict[int, Tensor]:

@@ -1,7 +1,8 @@
 """One module per rule of the workflow: paths and configuration in, files out."""
 
 _WHERE = ("run.name", "run.results")
-_COMPUTE = (*_WHERE, "run.seed", "run.threads_per_job", "run.device")
+_ON_PROCESSORS = (*_WHERE, "run.seed", "run.threads_per_job")
+_COMPUTE = (*_ON_PROCESSORS, "run.device")
 _EVERYTHING = (
     *("run", "source", "measurement", "intensity", "blocks", "prior"),
     *("field", "fit", "output", "quality", "report"),
@@ -16,10 +17,10 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "train": (*_COMPUTE, "source", "measurement", "intensity", "prior"),
     "canvas": (*_WHERE, "output"),
     "fit": (*_COMPUTE, "source", "field", "fit"),
-    "blend": (*_COMPUTE, "source", "output"),
+    "blend": (*_ON_PROCESSORS, "source", "output"),
     "pyramid": (*_WHERE, "output"),
     "finish": (*_WHERE, "output"),
-    "measure": (*_COMPUTE, "source", "quality", "output.path"),
+    "measure": (*_ON_PROCESSORS, "source", "quality", "output.path"),
     # The page shows the whole configuration.
     "report": _EVERYTHING,
     "tidy": (*_WHERE, "run.keep_fields"),

@@ -40,7 +40,8 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     A shard whose file is whole and was made from the same fields is kept.
     """
     plan = Plan.load(paths.plan)
-    device = choose_device(config.run.device, config.run.threads_per_job)
+    # Jobs of this stage ask the cluster for no GPU, and the image is the same to the last bit wherever they run.
+    device = choose_device("cpu", config.run.threads_per_job)
     store = fitted_store(paths)
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths, store.fingerprint))

@@ -29,7 +29,7 @@ from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device, is_out_of_memory, release_memory
 from isofield.stages.stopping import StoppedError, StopRequest
 
-FIT_CODE = 3
+FIT_CODE = 4
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
 
