@@ -23,7 +23,10 @@ LAYERS: list[set[str]] = [
     {"cost", "recovery"},
     {"plan", "status"},
     {"config", "source", "omezarr", "report", "storage", "records", "fieldstore", "paths", "configdoc", "progress"},
-    {"blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "prior", "field", "quality", "phantom"},
+    {
+        *("blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "defects"),
+        *("prior", "field", "quality", "phantom"),
+    },
     {"geometry"},
     {"spec", "errors", "speed"},
 ]
@@ -44,6 +47,8 @@ SIDEWAYS: dict[tuple[str, str], str] = {
     ("fieldstore", "records"): "a pack holds the records of a job's blocks, and their fields",
     ("jobs", "blocks"): "jobs share out the blocks of a grid",
     ("blend", "blocks"): "windows belong to a grid of blocks",
+    ("field", "defects"): "data of a block say which sections are not believed",
+    ("prior", "defects"): "the prior learns what is seen where sections are missing",
     ("field", "measurement"): "a field is fitted through the measurement",
     ("field", "interpolation"): "a field is built over the interpolated measurement",
     ("quality", "measurement"): "the baselines learn from sections degraded by the measurement",

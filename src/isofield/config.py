@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from isofield.blocks import BlocksSpec
+from isofield.defects.spec import SectionsSpec
 from isofield.errors import InputError
 from isofield.field.spec import FieldSpec, FitSpec
 from isofield.intensity import IntensitySpec
@@ -58,6 +59,7 @@ class Config(Spec):
     run: RunSpec
     source: SourceSpec
     measurement: MeasurementSpec = Field(default_factory=MeasurementSpec)
+    sections: SectionsSpec = Field(default_factory=SectionsSpec)
     intensity: IntensitySpec = Field(default_factory=IntensitySpec)
     blocks: BlocksSpec = Field(default_factory=BlocksSpec)
     prior: PriorSpec = Field(default_factory=PriorSpec)

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from isofield.blocks import BlockGrid
 from isofield.bundling import blocks_per_job, pyramid_span, shards_per_job
 from isofield.config import Config, Sections
+from isofield.defects.spec import BadSection
 from isofield.errors import InputError
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
 from isofield.intensity import Intensity
@@ -135,6 +136,7 @@ class Plan(Spec):
         None, description="offset and shape of the part of the output that is made; null: all of it"
     )
     empty_below: float | None = Field(None, description="blocks without a measured grey value above this are not fitted")
+    bad_sections: tuple[BadSection, ...] = Field((), description="sections of the source that are not believed")
     has_truth: bool
     projected: dict[str, float] = Field(description="bytes of memory per job, bytes and files on disk")
     fingerprints: dict[str, str] = Field(description="volume: source, intensity, measurement; geometry: that and the blocks")
@@ -172,6 +174,12 @@ class Plan(Spec):
         return Jobs(
             self.block_grid, self.overlap_vox, self.shard_vox, region, self.n_fit_jobs, self.n_blend_jobs, self.pyramid_span
         )
+
+    @property
+    def bad(self) -> frozenset[int]:
+        """Bad sections, counted from the first section of the planned region."""
+        first, n = self.roi[0][0], self.roi[1][0]
+        return frozenset(one.section - first for one in self.bad_sections if first <= one.section < first + n)
 
     @property
     def contrast(self) -> Intensity:

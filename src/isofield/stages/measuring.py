@@ -144,8 +144,11 @@ class Measurer:
         reached = self.plan.model.planes(self.axial, sections)
         begin, end = reached.start, reached.stop
         region = Roi((begin, *write_roi.offset[1:]), (end - begin, *write_roi.shape[1:]))  # type: ignore[arg-type]
-        matrix = self.plan.model.matrix(self.axial, sections, begin, end)
-        wanted = self.measured.grey(sections, region).astype(np.float64)
+        believed = [k for k, section in enumerate(sections) if section not in self.measured.bad]
+        if not believed:
+            return float("nan")
+        matrix = self.plan.model.matrix(self.axial, sections, begin, end)[believed]
+        wanted = self.measured.grey(sections, region)[believed].astype(np.float64)
         contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
         for name in self.residual:
             values = read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)

@@ -10,6 +10,7 @@ import torch
 
 from isofield import __version__
 from isofield.config import Sections
+from isofield.defects.filling import run_lengths
 from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
@@ -119,12 +120,14 @@ def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
     deep = 1 + 4 * config.prior.neighbours
-    pool = [contrast.normalise(crop) for crop in sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep)]
+    bad = frozenset(one.section for one in plan.bad_sections)
+    crops = sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep, bad=bad)
+    pool, gaps = [contrast.normalise(crop) for crop in crops], run_lengths(bad)
     pool = [crop for crop in pool if crop.min() < crop.max()]
     lateral = volume.info.shape[2:]
     patch = config.prior.patch_vox
     while patch >= MIN_PATCH_VOX:
-        degradation = LateralDegradation(plan.model, patch)
+        degradation = LateralDegradation(plan.model, patch, gaps)
         if pool and max(lateral) >= degradation.length and min(lateral) >= patch:
             if patch < config.prior.patch_vox:
                 say(f"train: patches of {patch} instead of {config.prior.patch_vox} voxels, sections are {lateral}")
