@@ -18,6 +18,7 @@ from isofield.field.representation import X, Y
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
+from isofield.omezarr import labels
 from isofield.omezarr.regions import lay_claim
 from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
@@ -28,8 +29,12 @@ from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
+from isofield.stages.labelling import origin_labels
+from isofield.stages.shard_records import ShardRecords
 from isofield.status import fitted_store
 
+LABELS = "origin-1"
+"""What shards carry beside their voxels; those that were made without it are made again."""
 SLAB_SHARE = 0.5
 """A part of a field of up to this share along y or x is rendered alone: shards reach a few voxels into blocks around them."""
 
@@ -49,10 +54,11 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     windows = Windows(plan.block_grid, plan.overlap_vox)
     rois = job_shards(plan, job)
     progress = Progress(f"blend job {job}", len(rois), "shards")
-    records = []
+    kept, records = ShardRecords(paths.shards, job), []
     for done, roi in enumerate(rois, start=1):
-        records.append(blend_shard(roi, windows, renderer, plan, paths))
+        records.append(blend_shard(roi, windows, renderer, plan, paths, kept))
         progress.update(done)
+    kept.pack(shard_key(plan, roi) for roi in rois)
     write_json(paths.blend_job(job), {"made_from": config.mark, "job": job, "shards": records})
 
 
@@ -62,8 +68,15 @@ def job_shards(plan: Plan, job: int) -> list[Roi]:
     return plan.jobs.blend_shards(job)
 
 
-def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths) -> dict[str, object]:
-    """Blend and write one shard; returns its record, also kept beside the run as <index>.json."""
+def shard_key(plan: Plan, roi: Roi) -> str:
+    """Place of a shard in the grid, such as 1.0.2."""
+    return ".".join(str(o // plan.shard_vox) for o in roi.offset)
+
+
+def blend_shard(
+    roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths, kept: ShardRecords
+) -> dict[str, object]:
+    """Write one shard's labels, blend and write its voxels; returns its record, which is kept too."""
     touching = windows.grid.touching(roi, windows.overlap)
     mark = fingerprint(
         [renderer.mark(i) for i in touching],
@@ -72,12 +85,18 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         plan.intensity,
         plan.dtype,
         plan.fingerprints["geometry"],
+        LABELS,
     )
-    record_path = paths.shards / f"{'.'.join(str(o // plan.shard_vox) for o in roi.offset)}.json"
-    if record_path.exists():
-        record = read_json(record_path)
-        if record["fingerprint"] == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
-            return record
+    origin = labels.location(paths.isotropic)
+    key, there = shard_key(plan, roi), shard_sha256(paths.isotropic, 0, roi)
+    record = kept.read(key) if there else None
+    if record and record["fingerprint"] == mark and record["sha256"] == there:
+        if record["labels"]["sha256"] != shard_sha256(origin, 0, roi):
+            record["labels"] = write_labels(origin, roi, renderer, plan)
+            kept.write(key, record)
+        return record
+    # Before the voxels: whoever finds these finds the labels too.
+    labelled = write_labels(origin, roi, renderer, plan)
     blended = gather(roi, windows, renderer.render)
     grey = plan.contrast.restore(blended.values)
     written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
@@ -91,9 +110,17 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         "n_clipped": clipped_count(grey, plan.dtype),
         "overlap_sum_squares": blended.overlap_sum_squares,
         "n_overlap_vox": blended.n_overlap_vox,
+        "labels": labelled,
     }
-    write_json(record_path, record)
-    return read_json(record_path)
+    kept.write(key, record)
+    return kept.read(key)  # type: ignore[return-value]
+
+
+def write_labels(origin: str, roi: Roi, renderer: BlockRenderer, plan: Plan) -> dict[str, object]:
+    """Write where a shard's voxels come from to the label image `origin`; returns what its record says of that."""
+    values = origin_labels(plan, roi, renderer.state)
+    written = write_shard(origin, 0, roi, values)
+    return {"sha256": written.sha256, "bytes": written.n_bytes, "n_vox": labels.counted(values)}
 
 
 class BlockRenderer:
@@ -114,6 +141,11 @@ class BlockRenderer:
         if record is None or record.state not in ("done", "skipped"):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
+
+    def state(self, index: int) -> str:
+        """State of a block's record."""
+        record = self.store.read(index)
+        return record.state if record else "missing"
 
     def render(self, index: int, part: Roi) -> np.ndarray:
         """float32 values in working units over `part` of the block's field_roi."""

@@ -8,6 +8,7 @@ from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr import labels
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard
 from isofield.omezarr.regions import Claim, lay_claim, others
@@ -38,6 +39,7 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
         replace=not shared,
+        labelled=True,
     )
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths))
@@ -102,6 +104,8 @@ def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Ro
     progress = Progress(what, len(work), "shards")
     for done, (level, roi) in enumerate(work, start=1):
         if plan.region is None or is_written(paths.isotropic, level - 1, below(paths.isotropic, level, roi)):
+            # Labels first: whoever finds a shard of the image finds its labels too.
+            downsample_shard(labels.location(paths.isotropic), level, roi, labels.highest_2x2x2)
             downsample_shard(paths.isotropic, level, roi)
         progress.update(done)
 
