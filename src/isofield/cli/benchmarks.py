@@ -31,6 +31,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     quality.add_argument("--seed", type=int, default=0)
     add_overrides(quality, "change isofield's defaults")
     quality.set_defaults(run=_run_benchmark_quality)
+    _add_sections(kinds)
     speed = kinds.add_parser(
         "speed",
         help="time each part of the work on this device",
@@ -46,6 +47,30 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     speed.add_argument("--device", default="auto", help="auto, cpu or cuda")
     add_overrides(speed, "change isofield's defaults")
     speed.set_defaults(run=_run_benchmark_speed)
+
+
+def _add_sections(kinds: argparse._SubParsersAction) -> None:
+    sections = kinds.add_parser(
+        "sections",
+        help="spoil sections of a degraded volume and reconstruct it believing them and not",
+        description="Degrade a truly isotropic volume, spoil some of its sections, and print the PSNR in their planes "
+        "and elsewhere of interpolation and of isofield, with bad sections believed and with them detected.",
+    )
+    sections.add_argument("--volume", required=True, help="isotropic volume, any format that source.path takes")
+    sections.add_argument("--factor", type=float, default=8, help="section thickness in planes (default 8)")
+    sections.add_argument("--steps", type=int, default=1500, help="training steps of each prior (default 1500)")
+    sections.add_argument("--out", required=True, help="folder for the table and the runs")
+    sections.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    sections.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_overrides(sections, "change isofield's defaults")
+    sections.set_defaults(run=_run_benchmark_sections)
+
+
+def _run_benchmark_sections(args: argparse.Namespace) -> None:
+    from isofield.benchmark.gaps import Spoiling, benchmark_sections, markdown
+
+    setting = Spoiling(args.volume, args.factor, args.steps, args.out, tuple(args.overrides), args.threads, args.device)
+    print(markdown(benchmark_sections(setting)))
 
 
 def _run_benchmark_quality(args: argparse.Namespace) -> int:

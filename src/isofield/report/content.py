@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from isofield.report.spec import ReportSpec
 
@@ -74,7 +75,7 @@ class ReportContent:
     methods: method -> {psnr_db, ssim, ssim_axial}; empty where no truth exists. figures: metric name -> value
     for the volume (names of isofield.report.glossary.METRICS; others are shown under their own name). window:
     intensities shown as black and white (null: from the slices). blocks: one row per block, columns
-    BLOCK_COLUMNS. stages: (stage, seconds, note).
+    BLOCK_COLUMNS. stages: (stage, seconds, note). bad_sections: what `bad_sections_html` makes of them.
     """
 
     run_name: str
@@ -89,6 +90,7 @@ class ReportContent:
     blocks: pd.DataFrame | None = None
     stages: Sequence[tuple[str, float, str]] = ()
     warnings: Sequence[str] = ()
+    bad_sections: Markup = field(default_factory=Markup)
     config_yaml: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     citations: Sequence[str] = ()

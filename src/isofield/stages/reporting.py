@@ -17,9 +17,11 @@ from isofield.omezarr.store import create_canvas, read_region, shard_rois, write
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, to_plain, write_bytes_atomic, write_json
+from isofield.report.bad_sections import bad_sections_html
 from isofield.report.content import ReportContent, Slice, loss_curve, spectrum_curve
 from isofield.report.neuroglancer import BASE, viewer_state
 from isofield.report.page import build_page
+from isofield.stages.bad_section_views import bad_section_views
 from isofield.stages.measuring import BASELINES, Measurer
 
 SEAM_LIMIT = 1.1
@@ -48,6 +50,9 @@ def write_report(config: Config, paths: RunPaths) -> None:
         blocks=blocks,
         stages=stage_times(paths),
         warnings=_warnings(plan, metrics, blocks),
+        bad_sections=bad_sections_html(
+            bad_section_views(plan, measurer), plan.axial.n_sections, (plan.intensity["low"], plan.intensity["high"])
+        ),
         config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         provenance={"isofield": __version__, "source": str(plan.source["uri"]), **plan.fingerprints},
         citations=[CITATION],
@@ -204,6 +209,9 @@ def _warnings(plan: Plan, metrics: dict, blocks: pd.DataFrame) -> list[str]:
     not_done = blocks[~blocks["state"].isin(["done", "skipped"])]
     if len(not_done):
         warnings.append(f"{len(not_done)} blocks are not done: {', '.join(map(str, not_done['block_id'].head(10)))}.")
+    if plan.bad:
+        share = len(plan.bad) / plan.axial.n_sections
+        warnings.append(f"{len(plan.bad)} sections ({100 * share:.1f} %) are bad; they were reconstructed from their neighbours.")
     if plan.n_empty_blocks:
         warnings.append(f"{plan.n_empty_blocks} blocks have no contrast; they were interpolated, not reconstructed.")
     return warnings
