@@ -6,17 +6,27 @@ a coarser voxel has the highest of those it stands for, and is no better than th
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from isofield.omezarr.metadata import NGFF_VERSION, multiscale
+from isofield.omezarr.metadata import NGFF_VERSION
+from isofield.omezarr.spec import OutputSpec
+from isofield.omezarr.store import Location, create_canvas
+from isofield.records import json_bytes
+from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
 
 NAME = "origin"
 FOLDER = "labels"
+LISTED = {"version": NGFF_VERSION, "labels": [NAME]}
+HOW = {
+    "description": "Each voxel is the highest of those of the finer level's 2x2x2 voxels that exist.",
+    "method": "isofield.omezarr.pyramid.downsample_shard",
+}
 MEASURED, INFERRED, BAD, EMPTY, FALLBACK = range(1, 6)
 
 
@@ -44,24 +54,42 @@ def location(image: str | os.PathLike[str]) -> str:
     return f"{where.rstrip('/')}/{FOLDER}/{NAME}" if is_remote(where) else os.path.join(where, FOLDER, NAME)
 
 
-def group_attributes(n_levels: int, voxel_size_nm: Sequence[float], origin_nm: Sequence[float]) -> dict[str, Any]:
-    """Attributes of the label image; its levels lie where those of the image do."""
-    entry = multiscale(NAME, n_levels, voxel_size_nm, origin_nm)
-    if n_levels > 1:
-        entry["type"] = "maximum"
-        entry["metadata"] = {
-            "description": "Each voxel is the highest of those of the finer level's 2x2x2 voxels that exist.",
-            "method": "isofield.omezarr.pyramid.downsample_shard",
-        }
+def create_labels(
+    image: Location,
+    shape: Sequence[int],
+    spec: OutputSpec,
+    *,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    replace: bool = True,
+) -> None:
+    """Make the label image of an image that is there, all levels empty, or keep it; arguments as of `create_canvas`."""
+    where = location(image)
+    sizes = {"voxel_size_nm": voxel_size_nm, "origin_nm": origin_nm, "replace": replace}
+    create_canvas(where, shape, "uint8", spec, name=NAME, **sizes)
+    _write_attributes(place_of(where, "output.path"), _described)
+    _write_attributes(place_of(image, "output.path") / FOLDER, lambda attributes: {"ome": LISTED})
+
+
+def _described(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of an image as those of a label image."""
+    ome = attributes["ome"]
+    for entry in ome["multiscales"]:
+        if "type" in entry:
+            entry |= {"type": "maximum", "metadata": HOW}
     colours = [{"label-value": value, "rgba": list(origin.rgba)} for value, origin in ORIGINS.items()]
     properties = [{"label-value": value, "name": o.name, "description": o.words} for value, o in ORIGINS.items()]
-    about = {"colors": colours, "properties": properties, "source": {"image": "../../"}}
-    return {"ome": {"version": NGFF_VERSION, "multiscales": [entry], "image-label": about}}
+    ome["image-label"] = {"colors": colours, "properties": properties, "source": {"image": "../../"}}
+    return attributes
 
 
-def folder_attributes() -> dict[str, Any]:
-    """Attributes of the folder that lists the label images."""
-    return {"ome": {"version": NGFF_VERSION, "labels": [NAME]}}
+def _write_attributes(place: Place, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Give the group at `place` what `change` makes of its attributes; written only if that is something else."""
+    before = place.read("zarr.json")
+    document = json.loads(before) if before else {"attributes": {}, "zarr_format": 3, "node_type": "group"}
+    document["attributes"] = change(document["attributes"])
+    if json_bytes(document) != before:
+        place.write("zarr.json", json_bytes(document))
 
 
 def highest_2x2x2(fine: np.ndarray) -> np.ndarray:

@@ -25,7 +25,6 @@ from zarr.storage import MemoryStore
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr import labels
 from isofield.omezarr.metadata import (
     AXES,
     PROVENANCE_KEY,
@@ -43,7 +42,6 @@ from isofield.storage.uri import is_remote
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 
 Location = str | os.PathLike[str]
-_LABELS = f"{labels.FOLDER}/{labels.NAME}/"
 
 
 class ShardFile(NamedTuple):
@@ -64,7 +62,6 @@ def create_canvas(
     name: str = "isotropic",
     n_levels: int | None = None,
     replace: bool = True,
-    labelled: bool = False,
 ) -> bool:
     """Make the image at `path`, all levels empty. Returns whether it is a new one.
 
@@ -72,32 +69,25 @@ def create_canvas(
     `spec.pyramid_min_vox`. An image whose arrays have the same metadata keeps its shards (and only has its
     world position corrected if that changed); any other image made by this function is replaced. A local image appears whole;
     in an object store its levels appear one by one, and an image that lacks some is made again. With `replace` False another
-    image made by this function is not replaced either. labelled: with the label image `omezarr.labels` beside it.
+    image made by this function is not replaced either.
 
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
     place = _place(path)
     shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
     attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm)
-    documents = {"": attributes}
-    arrays = {"": _empty_arrays(shapes, dtype, spec)}
-    if labelled:
-        documents[_LABELS] = labels.group_attributes(len(shapes), voxel_size_nm, origin_nm)
-        arrays[_LABELS] = _empty_arrays(shapes, "uint8", spec)
-    if _keeps(place, documents, arrays):
+    arrays = _empty_arrays(shapes, dtype, spec)
+    if _keeps(place, attributes, arrays):
         return False
     if not replace and not place.empty():
         limit = "holds an image of another size, type or storage, parts of which other runs have made"
         raise InputError("output.path", str(place), limit, "Give all runs the same output settings, or another output.path")
-    files = {f"{at}zarr.json": _group_bytes(about) for at, about in documents.items()}
-    if labelled:
-        files[f"{labels.FOLDER}/zarr.json"] = _group_bytes(labels.folder_attributes())
-    files |= {f"{at}{key}": document.to_bytes() for at, levels in arrays.items() for key, document in levels.items()}
+    group = json_bytes({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
     try:
-        place.replace(files)
+        place.replace({"zarr.json": group, **{key: document.to_bytes() for key, document in arrays.items()}})
     except OSError as error:
         # Another creator was faster: its canvas will do if it is the same.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _keeps(place, documents, arrays):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _keeps(place, attributes, arrays):
             raise
         return False
     return True
@@ -231,29 +221,15 @@ def _empty_arrays(shapes: Sequence[ZYX], dtype: np.dtype | str, spec: OutputSpec
     return {key: files[key] for key in sorted(files) if key.count("/") == 1}
 
 
-def _group_bytes(attributes: Mapping[str, Any]) -> bytes:
-    return json_bytes({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
-
-
-def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether `place` already holds this image and its labels; brings their world position up to date if so.
-
-    attributes and arrays: of the image under "", of its label image under its folder.
-    """
+def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> bool:
+    """Whether `place` already holds this image; brings its world position up to date if so."""
     if place.empty():
         return False
-    if PROVENANCE_KEY not in _group(place, "Move it away").get("attributes", {}):
-        raise InputError("output", str(place), "exists and is not an image made by isofield", "Move it away")
-    if (place.size(f"{labels.FOLDER}/zarr.json") is not None) != (_LABELS in arrays):
-        return False
-    kept = [_keeps_group(place / at if at else place, attributes[at], arrays[at]) for at in arrays]
-    return all(kept)
-
-
-def _keeps_group(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> bool:
     group = _group(place, "Move it away")
+    if PROVENANCE_KEY not in group.get("attributes", {}):
+        raise InputError("output", str(place), "exists and is not an image made by isofield", "Move it away")
     if {
-        key for name in place.folders() if name != labels.FOLDER and place.size(key := f"{name}/zarr.json") is not None
+        key for name in place.folders() if name != "labels" and place.size(key := f"{name}/zarr.json") is not None
     } != arrays.keys():
         return False
     for level in range(len(arrays)):
@@ -261,9 +237,7 @@ def _keeps_group(place: Place, attributes: Mapping[str, Any], arrays: Mapping[st
         wanted = zarr.open_array(MemoryStore(dict(arrays)), path=str(level), mode="r")
         if _open(place, level).metadata != wanted.metadata:
             return False
-    ome = group.get("attributes", {}).get("ome", {})
-    if not ome:
-        return False
+    ome = group["attributes"]["ome"]
     if ome["multiscales"] != attributes["ome"]["multiscales"]:
         ome["multiscales"] = attributes["ome"]["multiscales"]
         place.write("zarr.json", json_bytes(group))

@@ -39,7 +39,10 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
         replace=not shared,
-        labelled=True,
+    )
+    voxel = (plan.voxel_size_nm,) * 3
+    labels.create_labels(
+        paths.isotropic, plan.shape, config.output, voxel_size_nm=voxel, origin_nm=plan.origin_nm, replace=not shared
     )
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths))
