@@ -39,12 +39,14 @@ FIRST, APART = 3, 4
 
 @dataclass(frozen=True)
 class Spoiling:
-    """volume: isotropic; factor: planes per section; steps: of training; overrides: KEY=VALUE of the configuration."""
+    """volume: isotropic; factor: planes per section; steps: of training; roi_vox: part of the volume that is used, (begin, end)
+    per axis; overrides: KEY=VALUE of the configuration."""
 
     volume: str
     factor: float
     steps: int
     out: str
+    roi_vox: tuple[tuple[int, int], ...] | None = None
     overrides: tuple[str, ...] = ()
     threads: int = 2
     device: str = "auto"
@@ -129,10 +131,13 @@ def markdown(table: pd.DataFrame) -> str:
 def _degraded(setting: Spoiling) -> tuple[np.ndarray, np.ndarray, float]:
     """Truth (Z, Y, X), its sections, and its voxel size."""
     volume = open_source(load_config(json.dumps({"run": {"name": "look"}, "source": {"path": setting.volume}})).source)
-    depth, height, width = volume.info.shape_zyx
+    whole = Roi((0, 0, 0), volume.info.shape_zyx)
+    part = Roi.between(*zip(*setting.roi_vox, strict=True)) if setting.roi_vox else whole
+    if not whole.contains(part):
+        raise InputError("--roi", setting.roi_vox, f"leaves the volume of {tuple(whole.shape)} voxels", "Choose a part of it")
     factor = exact_nm(setting.factor)
-    axial = AxialMap(factor, floor(depth / factor))
-    truth = volume.read(Roi((0, 0, 0), (min(depth, axial.n_planes), height, width)))[0]
+    axial = AxialMap(factor, floor(part.shape.z / factor))
+    truth = volume.read(part)[0][: axial.n_planes]
     matrix = MeasurementModel(factor).matrix(axial, range(axial.n_sections), 0, len(truth))
     return truth, to_dtype(np.tensordot(matrix, truth, 1), truth.dtype), float(volume.info.voxel_size_nm[2])
 

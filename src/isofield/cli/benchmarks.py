@@ -59,6 +59,7 @@ def _add_sections(kinds: argparse._SubParsersAction) -> None:
     sections.add_argument("--volume", required=True, help="isotropic volume, any format that source.path takes")
     sections.add_argument("--factor", type=float, default=8, help="section thickness in planes (default 8)")
     sections.add_argument("--steps", type=int, default=1500, help="training steps of each prior (default 1500)")
+    sections.add_argument("--roi", help="part of the volume in voxels, such as 0:248,45:205,45:205 (z, y, x; default: all)")
     sections.add_argument("--out", required=True, help="folder for the table and the runs")
     sections.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     sections.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -68,8 +69,10 @@ def _add_sections(kinds: argparse._SubParsersAction) -> None:
 
 def _run_benchmark_sections(args: argparse.Namespace) -> None:
     from isofield.benchmark.gaps import Spoiling, benchmark_sections, markdown
+    from isofield.benchmark.options import roi_of
 
-    setting = Spoiling(args.volume, args.factor, args.steps, args.out, tuple(args.overrides), args.threads, args.device)
+    roi = roi_of(args.roi) if args.roi else None
+    setting = Spoiling(args.volume, args.factor, args.steps, args.out, roi, tuple(args.overrides), args.threads, args.device)
     print(markdown(benchmark_sections(setting)))
 
 

@@ -18,8 +18,8 @@ WORDS: dict[Kind, str] = {
     "outlier": "unlike its neighbours",
 }
 AROUND = 8
-"""Sections on both sides of a section that say what is usual. Where more than half of them are constant, nothing is expected:
-runs of constant sections longer than this are taken for empty space."""
+"""Sections on both sides of a section that say what is usual. Where half of them are constant, nothing is expected: runs of
+constant sections longer than this, or half as long at an end of the volume, are taken for empty space."""
 REACH = 2
 """Sections on both sides that a section is held against: one that is good between two bad ones has like ones beyond them."""
 BIN = 4
@@ -69,7 +69,7 @@ class Detector:
         self.likeness = np.stack(self._likeness)
         self.constant = self.deviation == 0
         usual = _around(self.deviation)
-        self.expected = usual > 0
+        self.expected = _whole_runs(usual > 0, self.constant)
         found: dict[int, BadSection] = {}
         for kind, marked, what in (
             ("missing", self.constant, "has a single value"),
@@ -152,8 +152,19 @@ def _around(table: np.ndarray) -> np.ndarray:
     for i in range(n):
         begin, end = max(0, i - AROUND), min(n, i + AROUND + 1)
         others = np.concatenate([table[begin:i], table[i + 1 : end]])
-        medians.append(np.median(others, axis=0) if len(others) else table[i])
+        # The lower one of two: where half of what is around is constant, nothing is expected.
+        medians.append(np.quantile(others, 0.5, axis=0, method="lower") if len(others) else table[i])
     return np.stack(medians)
+
+
+def _whole_runs(expected: np.ndarray, constant: np.ndarray) -> np.ndarray:
+    """`expected` (sections, cells), withdrawn from runs of constant sections that are not expected from end to end."""
+    expected = expected.copy()
+    for cell in range(expected.shape[1]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], constant[:, cell], [False]]).astype(int)))
+        for begin, end in edges.reshape(-1, 2):
+            expected[begin:end, cell] &= expected[begin:end, cell].all()
+    return expected
 
 
 def _standardised(section: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ class LateralDegradation:
     interpolation times measurement. Phases are where sections may begin relative to the lattice. A ratio that is whole has one:
     patches begin where a section does, as the network wants them, and are whole sections deep, D <= P. Any other, p/q, has p, of
     which up to 64 evenly spaced are kept. Two more are those of patches with which the volume begins and ends, and after them
-    come `n_gaps` in which sections are missing.
+    come `n_gaps` in which sections are missing; `gaps` says where crops begin then, and which sections these are.
     """
 
     def __init__(self, model: MeasurementModel, patch: int, gaps: Sequence[int] = ()) -> None:
@@ -66,7 +66,8 @@ class LateralDegradation:
         all_of = [(start, False, False, range(0)) for start in starts]
         all_of += [(at_ends[0], True, False, range(0)), (at_ends[1], False, True, range(0))]
         all_of += self._with_gaps(axial, starts, gaps)
-        self.n_gaps = len(all_of) - self.n_phases - 2
+        self.gaps = [(start, gap) for start, _, _, gap in all_of[self.n_phases + 2 :]]
+        self.n_gaps = len(self.gaps)
         matrices, averaged_out = zip(*(self._matrices(model, axial, *each) for each in all_of), strict=True)
         self.matrices = np.stack(matrices).astype(np.float32)
         self.n_sections = max(matrix.shape[1] for matrix in averaged_out)
