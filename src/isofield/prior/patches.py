@@ -83,9 +83,10 @@ class LateralDegradation:
         found = []
         for length in sorted({min(gap, MAX_GAP) for gap in gaps}):
             for start in starts:
-                touched = axial.sections_touching(start + self.margin, start + self.margin + self.depth)
-                firsts = range(touched.start - length + 1, touched.stop)
-                found += [(start, False, False, range(first, first + length)) for first in firsts]
+                planes = start + self.margin, start + self.margin + self.depth
+                touched = axial.sections_touching(*planes)
+                missing = [range(first, first + length) for first in range(touched.start - length + 1, touched.stop)]
+                found += [(start, False, False, gap) for gap in missing if planes_of(axial, gap, *planes).any()]
         n = min(len(found), MAX_GAPS)
         return [found[i * len(found) // n] for i in range(n)]
 
