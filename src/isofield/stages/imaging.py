@@ -126,6 +126,7 @@ def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
             "fwhm_vox": plan.fwhm_vox,
             "kernel_sha256": plan.source["identity"].get("kernel"),
         },
+        "bad_sections": [one.section for one in plan.bad_sections],
         "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
         "fingerprints": {
             **plan.fingerprints,
