@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -128,12 +128,12 @@ class FieldStore:
         pack = self._pack_of(index)
         return pack.state(index) if pack else "missing"
 
-    def sound(self, index: int) -> bool:
-        """Whether nothing has to be done to have this block: skipped, or done with a field that is there and whole."""
+    def sound(self, index: int, without_field: Container[str] = ("skipped",)) -> bool:
+        """Whether nothing has to be done to have this block: in a state that needs no field, or done with one that is whole."""
         record = self.read(index)
-        if record is None or record.state not in ("done", "skipped"):
-            return False
-        return record.state == "skipped" or self.payload(index) is not None
+        if record is None or record.state in without_field:
+            return record is not None
+        return record.state == "done" and self.payload(index) is not None
 
     def payload(self, index: int) -> bytes | None:
         """The field of a block, whole (its SHA-256 is the recorded one); None if it is not there or damaged."""

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from isofield import __version__
@@ -14,7 +15,8 @@ from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.estimate import add_estimate
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
 from isofield.config import Config, Sections, load_config, load_sections
-from isofield.errors import InputError
+from isofield.errors import InputError, storage_problem
+from isofield.locking import job_lock
 from isofield.paths import RunPaths
 from isofield.progress import say
 from isofield.stages import SECTIONS_READ
@@ -52,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(stopped))
         return EXIT_FAILED
     except BrokenPipeError:
+        return EXIT_FAILED
+    except OSError as error:
+        problem = storage_problem(error)
+        if problem is None:
+            raise
+        say(f"isofield {args.command}: {problem}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         say(f"isofield {args.command}: interrupted")
@@ -100,7 +108,10 @@ def _run_stage(args: argparse.Namespace) -> int:
     knows_output = isinstance(config, Config) or "output" in config
     paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
-    return _stage(name)(config, paths, job) or 0
+    # Before there is a plan nothing is made that another process could make too.
+    alone = job_lock(paths.root, name if job is None else f"{name} {job}") if paths.plan.exists() else nullcontext()
+    with alone:
+        return _stage(name)(config, paths, job) or 0
 
 
 def _stage(name: str) -> Callable:

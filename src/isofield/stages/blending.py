@@ -30,6 +30,8 @@ from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
 from isofield.status import fitted_store
 
+INTERPOLATED = ("skipped", "fallback")
+"""States of blocks that have no field, and whose place the cubic interpolation of the sections takes."""
 SLAB_SHARE = 0.5
 """A part of a field of up to this share along y or x is rendered alone: shards reach a few voxels into blocks around them."""
 
@@ -97,7 +99,7 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
 
 
 class BlockRenderer:
-    """Renders fields, or just the slices of them that are asked for. Skipped blocks are interpolated.
+    """Renders fields, or just the slices of them that are asked for. Blocks without one are interpolated.
 
     Whole blocks are kept for the next shards. What a part of a block is rendered from depends on the part alone, never on what
     happens to be kept: results do not depend on the order of the work.
@@ -111,7 +113,7 @@ class BlockRenderer:
     def mark(self, index: int) -> str:
         """What the rendered values of a block depend on. Raises InputError if the block is not done."""
         record = self.store.read(index)
-        if record is None or record.state not in ("done", "skipped"):
+        if record is None or record.state not in ("done", *INTERPOLATED):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
 
@@ -140,7 +142,7 @@ class BlockRenderer:
         """Values over the slices of the field from `first` on across `axis`, which make up `region`."""
         base = self.measured.base(region)
         record = self.store.read(index)
-        if record is not None and record.state == "skipped":
+        if record is not None and record.state in INTERPOLATED:
             return base
         payload = self.store.payload(index)
         if payload is None:

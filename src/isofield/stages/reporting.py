@@ -201,9 +201,13 @@ def _warnings(plan: Plan, metrics: dict, blocks: pd.DataFrame) -> list[str]:
         )
     if metrics["clipped_fraction"] > 1e-3:
         warnings.append(f"{100 * metrics['clipped_fraction']:.2f} % of the voxels were clipped to the range of {plan.dtype}.")
-    not_done = blocks[~blocks["state"].isin(["done", "skipped"])]
+    not_done = blocks[~blocks["state"].isin(["done", "skipped", "fallback"])]
     if len(not_done):
         warnings.append(f"{len(not_done)} blocks are not done: {', '.join(map(str, not_done['block_id'].head(10)))}.")
+    filled = blocks.loc[blocks["state"] == "fallback", "block_id"]
+    if len(filled):
+        named = ", ".join(map(str, filled.head(10))) + (" ..." if len(filled) > 10 else "")
+        warnings.append(f"{len(filled)} blocks could not be fitted; they were interpolated, not reconstructed: {named}.")
     if plan.n_empty_blocks:
         warnings.append(f"{plan.n_empty_blocks} blocks have no contrast; they were interpolated, not reconstructed.")
     return warnings
