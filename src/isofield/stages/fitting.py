@@ -97,8 +97,18 @@ def job_blocks(plan: Plan, job: int) -> list[int]:
 def known_empty(paths: RunPaths, blocks: list[int]) -> set[int]:
     """Those of `blocks` that plan found to be empty."""
     within = [("block_id", ">=", blocks[0]), ("block_id", "<=", blocks[-1])]
-    table = pd.read_parquet(paths.blocks, columns=["block_id", "empty"], filters=within)
+    table = read_blocks(paths, within)
     return set(table.loc[table["empty"], "block_id"]).intersection(blocks)
+
+
+def read_blocks(paths: RunPaths, within: list[tuple]) -> pd.DataFrame:
+    """Which of the blocks `within` are empty. Raises InputError if the table is absent or damaged."""
+    try:
+        columns = ["block_id", "empty"]
+        return pd.read_parquet(paths.blocks, columns=columns, filters=within, page_checksum_verification=True)
+    except (OSError, ValueError) as error:
+        limit = f"cannot be read ({error})"
+        raise InputError("file", str(paths.blocks), limit, "Delete it and run the plan stage again") from error
 
 
 def give_up(store: FieldStore, blocks: list[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,10 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
     plan = _compose(config, volume, layout, profile, intensity, empty, projected)
+    plan = plan.model_copy(update={"checksum": plan.summed})
     table = block_table(plan, empty)
-    if publish_json_if_changed(paths.plan, plan) or not paths.blocks.exists():
-        write_bytes_atomic(paths.blocks, table.to_parquet(index=False))
+    if publish_json_if_changed(paths.plan, plan) or not holds_table(paths.blocks):
+        write_bytes_atomic(paths.blocks, table.to_parquet(index=False, write_page_checksum=True))
     say(summary(plan))
     return plan
 
@@ -120,6 +122,15 @@ def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
             begin, end = grid.spans(axis, margin[axis])[positions[axis]].T
             columns |= {f"{name}_offset_{letter}": begin, f"{name}_shape_{letter}": end - begin}
     return pd.DataFrame(columns)
+
+
+def holds_table(path: Path) -> bool:
+    """Whether the table of blocks is there and whole."""
+    try:
+        pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:
