@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from isofield.records import BlockRecord, BlockState, RecordStore, fsync_dir, publishing, sha256_file
+from isofield.records import fingerprint as fingerprint_of
 
 FORMAT = "isofield-pack-1"
 PACK, RECORDS = ".pack", ".records"
@@ -50,6 +51,8 @@ class Pack:
                 n_table, n_file = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
                 about = json.loads(file.read(n_table)) if n_table < n_file else {}
             if (about["format"], about["fingerprint"]) != (FORMAT, fingerprint):
+                return None
+            if about.get("checksum") not in (None, fingerprint_of(about["records"])):
                 return None
             entries = {int(entry["block_id"]): entry for entry in about["records"]}
             ends = list(accumulate((entry.get("field_bytes", 0) for entry in entries.values()), initial=8 + n_table))
@@ -225,7 +228,8 @@ class FieldStore:
         if lacking:
             raise ValueError(f"no record of blocks {lacking[:10]}")
         table = [record.model_dump(exclude={"fingerprint"}, exclude_defaults=True) for record in records if record]
-        text = json.dumps({"format": FORMAT, "fingerprint": self.fingerprint, "records": table}, separators=(",", ":")).encode()
+        about = {"format": FORMAT, "fingerprint": self.fingerprint, "checksum": fingerprint_of(table), "records": table}
+        text = json.dumps(about, separators=(",", ":")).encode()
         with publishing(path) as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for record in records if with_payloads else ():

@@ -9,7 +9,7 @@ from isofield.errors import InputError
 from isofield.fieldstore import RECORDS, FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.records import fingerprint, read_json, sha256_file
+from isofield.records import read_json, sha256_file
 from isofield.status import current_store
 
 LOOKING = frozenset(
@@ -156,23 +156,12 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
             other_volume = stage == "plan" and identity is not None and record.get("source", {}).get("identity") != identity
             if path.exists() and (record.get("made_from") != mark or other_volume):
                 stale.append(path)
-    if paths.plan.exists() and paths.plan not in stale and not _whole(paths.plan):
-        stale.append(paths.plan)
     # A prior of another volume or kernel: while plan has to run, the workflow does not look at what train was given.
     planned = _readable(paths.plan).get("fingerprints", {}).get("volume")
     trained = _readable(paths.prior_facts).get("volume")
     if planned and trained and planned != trained and paths.prior_facts not in stale:
         stale.append(paths.prior_facts)
     return stale
-
-
-def _whole(plan: Path) -> bool:
-    """Whether nobody changed a plan; one that another version wrote is not of this kind, and not judged here."""
-    record = _readable(plan)
-    if "checksum" not in record:
-        return bool(record)
-    rest = {key: value for key, value in record.items() if key != "checksum"}
-    return record["checksum"] in (None, fingerprint(rest))
 
 
 def _readable(path: Path) -> dict:

@@ -162,7 +162,7 @@ def timeless(name: str) -> Callable[[Path], bytes]:
     if name.endswith((".pack", ".records")) or (name.startswith("fields/") and name.endswith(".json")):
         return _fields
     if name.startswith("jobs/fit-"):
-        return lambda file: json.dumps({**json.loads(file.read_bytes()), "pack": None}).encode()
+        return lambda file: json.dumps({**json.loads(file.read_bytes()), "pack": None, "checksum": None}).encode()
     if name == "metrics.parquet":
         return lambda file: pd.read_parquet(io.BytesIO(file.read_bytes())).drop(columns="seconds").to_csv().encode()
     return Path.read_bytes
@@ -177,7 +177,7 @@ def _fields(file: Path) -> bytes:
         data = file.read_bytes()
         size = int.from_bytes(data[:8], "little")
         records, rest = json.loads(data[8 : 8 + size])["records"], data[8 + size :]
-    return json.dumps([{**record, "seconds": 0} for record in records]).encode() + rest
+    return json.dumps([{**record, "seconds": 0, "checksum": None} for record in records]).encode() + rest
 
 
 def difference(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:

@@ -5,7 +5,7 @@ answers with the exit status of the process (negative: the signal that ended it)
 
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
 `count`); after_s, signal: sent from outside after
-that time; memory_bytes: limit on address space beyond what is mapped already; nan_block: the denoiser answers NaN for the slices
+that time; files, signal: sent once a glob pattern below `root` has so many; memory_bytes: limit on address space beyond what is mapped already; nan_block: the denoiser answers NaN for the slices
 of these blocks.
 """
 
@@ -116,13 +116,21 @@ def child(job: dict) -> None:
         os._exit(status)
 
 
+def due(job: dict, seconds: float) -> bool:
+    """Whether the moment for the signal has come: after a time, or once so many files of a pattern are there."""
+    if job.get("files") is not None:
+        pattern, n = job["files"]
+        return sum(1 for _ in Path(job["root"]).glob(pattern)) >= n
+    return seconds >= job["after_s"]
+
+
 def run(job: dict) -> dict:
     begun = time.monotonic()
     pid = os.fork()
     if pid == 0:
         child(job)
-    if job.get("after_s") is not None:
-        while time.monotonic() - begun < job["after_s"]:
+    if job.get("signal") is not None:
+        while not due(job, time.monotonic() - begun):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 return {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begun}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, write_json
+from isofield.records import fingerprint, read_json, sealed, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
@@ -55,7 +56,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     for done, roi in enumerate(rois, start=1):
         records.append(blend_shard(roi, windows, renderer, plan, paths))
         progress.update(done)
-    write_json(paths.blend_job(job), {"made_from": config.mark, "job": job, "shards": records})
+    write_json(paths.blend_job(job), sealed({"made_from": config.mark, "job": job, "shards": records}))
 
 
 def job_shards(plan: Plan, job: int) -> list[Roi]:
@@ -76,10 +77,9 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         plan.fingerprints["geometry"],
     )
     record_path = paths.shards / f"{'.'.join(str(o // plan.shard_vox) for o in roi.offset)}.json"
-    if record_path.exists():
-        record = read_json(record_path)
-        if record["fingerprint"] == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
-            return record
+    record = readable(record_path)
+    if record.get("fingerprint") == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
+        return record
     blended = gather(roi, windows, renderer.render)
     grey = plan.contrast.restore(blended.values)
     written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
@@ -94,8 +94,17 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         "overlap_sum_squares": blended.overlap_sum_squares,
         "n_overlap_vox": blended.n_overlap_vox,
     }
-    write_json(record_path, record)
-    return read_json(record_path)
+    write_json(record_path, sealed(record))
+    return readable(record_path)
+
+
+def readable(path: Path) -> dict:
+    """What the record of a shard says; nothing if it is absent or damaged: then the shard is written anew."""
+    try:
+        record = read_json(path)
+    except InputError:
+        return {}
+    return {key: value for key, value in record.items() if key != "checksum"}
 
 
 class BlockRenderer:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from isofield.config import Sections
@@ -23,11 +22,12 @@ from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
 from isofield.progress import Progress, say
-from isofield.records import BlockRecord, fingerprint, sha256_file, write_json
+from isofield.records import BlockRecord, fingerprint, sealed, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device, is_out_of_memory, release_memory
 from isofield.stages.stopping import StoppedError, StopRequest
+from isofield.stages.tables import read_table
 
 FIT_CODE = 4
 """Raised whenever a change of the fitting code changes what it produces."""
@@ -63,7 +63,7 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     store = FieldStore(paths.fields, fit_fingerprint(config, plan, paths, device))
     blocks = job_blocks(plan, job)
     empty = known_empty(paths, blocks)
-    write_json(paths.current_fit, {"fingerprint": store.fingerprint})
+    write_json(paths.current_fit, sealed({"fingerprint": store.fingerprint}))
     settled = ("skipped", "fallback") if config.run.on_failed_block == "fallback" else ("skipped",)
     todo = [i for i in blocks if i not in empty and not store.sound(i, settled)]
     say(f"fit job {job}: {len(blocks)} blocks, {len(blocks) - len(todo)} already done")
@@ -84,7 +84,7 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     pack = store.pack(blocks, [skipped(store, i) for i in sorted(empty)])
     counts = dict(sorted(Counter(states.values()).items()))
     about = {"made_from": config.mark, "fingerprint": store.fingerprint, "job": job}
-    write_json(paths.fit_job(job), {**about, "states": counts, "pack": pack})
+    write_json(paths.fit_job(job), sealed({**about, "states": counts, "pack": pack}))
 
 
 def job_blocks(plan: Plan, job: int) -> list[int]:
@@ -97,18 +97,8 @@ def job_blocks(plan: Plan, job: int) -> list[int]:
 def known_empty(paths: RunPaths, blocks: list[int]) -> set[int]:
     """Those of `blocks` that plan found to be empty."""
     within = [("block_id", ">=", blocks[0]), ("block_id", "<=", blocks[-1])]
-    table = read_blocks(paths, within)
+    table = read_table(paths.blocks, "plan", columns=["block_id", "empty"], filters=within)
     return set(table.loc[table["empty"], "block_id"]).intersection(blocks)
-
-
-def read_blocks(paths: RunPaths, within: list[tuple]) -> pd.DataFrame:
-    """Which of the blocks `within` are empty. Raises InputError if the table is absent or damaged."""
-    try:
-        columns = ["block_id", "empty"]
-        return pd.read_parquet(paths.blocks, columns=columns, filters=within, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
-        limit = f"cannot be read ({error})"
-        raise InputError("file", str(paths.blocks), limit, "Delete it and run the plan stage again") from error
 
 
 def give_up(store: FieldStore, blocks: list[int]) -> None:

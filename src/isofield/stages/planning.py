@@ -20,11 +20,12 @@ from isofield.omezarr.metadata import level_shapes
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
-from isofield.records import fingerprint, publish_json_if_changed, write_bytes_atomic
+from isofield.records import fingerprint, publish_json_if_changed, sealed, write_bytes_atomic
 from isofield.source import open_source
 from isofield.source.volume import Volume, VolumeInfo
 from isofield.stages.profiles import Profile, profile_in_use
 from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
+from isofield.stages.tables import read_table
 
 
 def plan_run(config: Sections, paths: RunPaths) -> Plan:
@@ -39,9 +40,8 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
     plan = _compose(config, volume, layout, profile, intensity, empty, projected)
-    plan = plan.model_copy(update={"checksum": plan.summed})
     table = block_table(plan, empty)
-    if publish_json_if_changed(paths.plan, plan) or not holds_table(paths.blocks):
+    if publish_json_if_changed(paths.plan, sealed(plan)) or not holds_table(paths.blocks):
         write_bytes_atomic(paths.blocks, table.to_parquet(index=False, write_page_checksum=True))
     say(summary(plan))
     return plan
@@ -127,8 +127,8 @@ def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
 def holds_table(path: Path) -> bool:
     """Whether the table of blocks is there and whole."""
     try:
-        pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError):
+        read_table(path, "plan")
+    except InputError:
         return False
     return True
 

@@ -21,6 +21,7 @@ from isofield.report.content import ReportContent, Slice, loss_curve, spectrum_c
 from isofield.report.neuroglancer import BASE, viewer_state
 from isofield.report.page import build_page
 from isofield.stages.measuring import BASELINES, Measurer
+from isofield.stages.tables import read_table
 
 SEAM_LIMIT = 1.1
 CITATION = (
@@ -33,7 +34,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     """Write report/index.html, measured.ome.zarr and neuroglancer.json."""
     plan = Plan.load(paths.plan)
     metrics = read_json(paths.metrics)
-    blocks = pd.read_parquet(paths.block_metrics)
+    blocks = read_table(paths.block_metrics, "measure")
     measurer = Measurer(config, plan, paths)  # type: ignore[arg-type]
     write_measured(config, paths, plan, measurer)
     content = ReportContent(
