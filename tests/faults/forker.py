@@ -4,9 +4,8 @@
 answers with the exit status of the process (negative: the signal that ended it) and how long it took.
 
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
-`count`); after_s, signal: sent from outside after
-that time; files, signal: sent once a glob pattern below `root` has so many; memory_bytes: limit on address space beyond what is mapped already; nan_block: the denoiser answers NaN for the slices
-of these blocks.
+`count`); after_s, signal: sent from outside after that time; files, signal: sent once a glob pattern below `root` has so many;
+memory_bytes: limit on address space beyond what is mapped already; nan_blocks: the denoiser answers NaN for these blocks.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ import pytest
 from faulty_run import STAGES, difference
 from ledger import CLEAR, SAME
 
-from isofield.config import make_config
-from isofield.paths import RunPaths
+from isofield.config import section_mark
+from isofield.plan import Plan
 from isofield.recovery import withdraw_false_records
+from isofield.stages import SECTIONS_READ
 
 # What is damaged: its name in the table -> the file, the moment before this stage, the first stage that reads it then.
 FILES = {
@@ -115,10 +116,10 @@ def test_a_damaged_loose_block_is_fitted_again(run, undisturbed, dice, ledger, w
 @pytest.mark.parametrize("name", ["plan.json", "prior/prior.json", "jobs/fit-1.json", "jobs/blend-0.json"])
 def test_the_workflow_withdraws_a_damaged_record_when_it_starts(run, undisturbed, dice, ledger, name, how):
     run.restore(undisturbed.before["end"])
-    config = make_config(run.config.model_dump(mode="json"))
-    paths = RunPaths(run.root, config.output.path)
-    assert withdraw_false_records(paths, {}, None, remove=False) == []
+    config, paths = run.config, run.paths
+    marks = {stage: section_mark(config.section_json(*names)) for stage, names in SECTIONS_READ.items()}
+    identity = Plan.load(paths.plan).source["identity"]
+    assert withdraw_false_records(paths, marks, identity, remove=False) == []
     damage(run.root / name, how, dice)
-    marks = {stage: "" for stage in ("plan", "train")} if name in ("plan.json", "prior/prior.json") else {}
-    assert Path(name).name in withdraw_false_records(paths, marks, None, remove=False)
+    assert Path(name).name in withdraw_false_records(paths, marks, identity, remove=False)
     ledger.note("record damaged before the workflow starts", name, SAME)
