@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from disturbed import DisturbedRun
-from faulty_run import FaultyRun, write_sections
+from faulty_run import FaultyRun, difference, write_sections
 
 BLOCK_VOX, FACTOR = 24, 4
 CHANGES = {
