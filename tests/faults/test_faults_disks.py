@@ -11,8 +11,6 @@ import pytest
 from faulty_run import STAGES, FaultyRun, difference, unfinished, write_sections
 from ledger import CLEAR
 
-GIVES_UP_ITS_FILES = {"tidy"}
-
 
 @pytest.fixture
 def disk(run, undisturbed) -> Iterator[Path]:

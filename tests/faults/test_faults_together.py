@@ -75,7 +75,7 @@ def test_two_runs_that_would_fill_one_image_are_refused(run, undisturbed, ledger
     one, two = (
         FaultyRun(run.folder, run.forker, {"output": {"path": image}}, results=tmp_path / name) for name in ("one", "two")
     )
-    for stage in ("plan", "train", "canvas"):
+    for stage in ("plan", "canvas"):
         assert one.stage(stage).status == 0
     assert two.stage("plan").status == 0
     before = {f: f.read_bytes() for f in Path(image).rglob("*") if f.is_file()}
@@ -93,7 +93,7 @@ def test_a_clock_that_was_set_in_the_middle_changes_nothing(run, undisturbed, le
     """What is there bears times of the future, as if the clock had been set back since; or of long ago."""
     run.restore(undisturbed.before[stage])
     moved = time.time() + days * DAY_S
-    for path in [*run.root.rglob("*"), run.folder / "sections.zarr"]:
+    for path in run.root.rglob("*"):
         os.utime(path, (moved, moved))
     config, paths = run.config, run.paths
     marks = {name: section_mark(config.section_json(*read)) for name, read in SECTIONS_READ.items()}

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from isofield import __version__
@@ -108,10 +108,14 @@ def _run_stage(args: argparse.Namespace) -> int:
     knows_output = isinstance(config, Config) or "output" in config
     paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
-    # Before there is a plan nothing is made that another process could make too.
-    alone = job_lock(paths.root, name if job is None else f"{name} {job}") if paths.plan.exists() else nullcontext()
-    with alone:
+    # Stages of many jobs lock each.
+    with nullcontext() if name in TAKES_JOB else _alone(paths, name):
         return _stage(name)(config, paths, job) or 0
+
+
+def _alone(paths: RunPaths, job: str) -> AbstractContextManager[None]:
+    """Keeps other processes from the same job. Before there is a plan, nothing is made that two could make at once."""
+    return job_lock(paths.root, job) if paths.plan.exists() else nullcontext()
 
 
 def _stage(name: str) -> Callable:
@@ -159,7 +163,8 @@ def _fit(config: Sections, paths: RunPaths, job: int | None) -> int:
     failed = 0
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_fit_jobs):
         try:
-            fit_job(config, paths, one)
+            with _alone(paths, f"fit {one}"):
+                fit_job(config, paths, one)
         except BlocksFailedError as error:
             say(str(error))
             failed = EXIT_FAILED
@@ -171,7 +176,8 @@ def _blend(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.blending import blend_job
 
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_blend_jobs):
-        blend_job(config, paths, one)
+        with _alone(paths, f"blend {one}"):
+            blend_job(config, paths, one)
 
 
 def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
@@ -179,7 +185,8 @@ def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.imaging import build_pyramid
 
     for one in [job] if job is not None else range(len(Plan.load(paths.plan).jobs.pyramid)):
-        build_pyramid(config, paths, one)
+        with _alone(paths, f"pyramid {one}"):
+            build_pyramid(config, paths, one)
 
 
 def _run_status(args: argparse.Namespace) -> None:
