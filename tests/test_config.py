@@ -69,7 +69,7 @@ WRONG = {
         "run.zzz",
         1,
         "not permitted",
-        "did you mean one of name, results, seed, threads_per_job, memory_gb, keep_fields, device?",
+        "did you mean one of name, results, seed, threads_per_job, memory_gb, keep_fields, on_failed_block, device?",
     ),
     "missing key": ({"run": {}, "source": {"path": "x"}}, "run.name", None, "required", "Mend"),
     "missing section": ({"run": {"name": "a"}}, "source", None, "required", "Mend"),

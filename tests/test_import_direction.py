@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"stages"},
     {"cost", "recovery"},
     {"plan", "status"},
-    {"config", "source", "omezarr", "report", "storage", "records", "fieldstore", "paths", "configdoc", "progress"},
+    {"config", "source", "omezarr", "report", "storage", "records", "fieldstore", "paths", "configdoc", "progress", "locking"},
     {
         *("blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "defects"),
         *("prior", "field", "quality", "phantom"),
@@ -39,6 +39,7 @@ SIDEWAYS: dict[tuple[str, str], str] = {
     ("omezarr", "storage"): "an image lies in a folder or in an object store",
     ("source", "storage"): "a volume lies in a folder or in an object store",
     ("paths", "storage"): "the image may be given by its address",
+    ("locking", "progress"): "whoever waits for a lock says so",
     ("storage", "records"): "local files are published atomically",
     ("config", "records"): "a stage is told what it was given by a fingerprint",
     ("source", "records"): "identities of sources are fingerprints",

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
@@ -44,6 +44,12 @@ class RunSpec(Spec):
         False,
         description="keep the fitted fields once the image is complete, about as many bytes as it has voxels; without them a "
         "lost or changed part of the image is fitted anew",
+    )
+    on_failed_block: Literal["stop", "fallback"] = Field(
+        "stop",
+        description="what to do about a block that failed fit.max_attempts times. stop: the run ends and names it, the others "
+        "are kept; fallback: its place is filled with the cubic interpolation of the sections, and status, metrics and report "
+        "count it. Where more than half of a job's blocks fail, the run ends either way",
     )
     device: str = Field(
         "auto",

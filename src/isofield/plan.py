@@ -140,6 +140,7 @@ class Plan(Spec):
     has_truth: bool
     projected: dict[str, float] = Field(description="bytes of memory per job, bytes and files on disk")
     fingerprints: dict[str, str] = Field(description="volume: source, intensity, measurement; geometry: that and the blocks")
+    checksum: str | None = Field(None, description="see `sealed`; null: not checked")
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -63,8 +63,8 @@ def test_blending_again_writes_nothing(run):
 
 def forget(run, key) -> None:
     """Drop the record of one shard."""
-    (pack,) = [path for path in run.paths.shards.iterdir() if key in read_json(path)]
-    write_json(pack, {name: record for name, record in read_json(pack).items() if name != key})
+    (pack,) = [path for path in run.paths.shards.iterdir() if key in read_json(path)["records"]]
+    write_json(pack, {"records": {name: record for name, record in read_json(pack)["records"].items() if name != key}})
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "record deleted"])

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from isofield import __version__
@@ -14,7 +15,8 @@ from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.estimate import add_estimate
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
 from isofield.config import Config, Sections, load_config, load_sections
-from isofield.errors import InputError
+from isofield.errors import InputError, storage_problem
+from isofield.locking import job_lock
 from isofield.paths import RunPaths
 from isofield.progress import say
 from isofield.stages import SECTIONS_READ
@@ -52,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(stopped))
         return EXIT_FAILED
     except BrokenPipeError:
+        return EXIT_FAILED
+    except OSError as error:
+        problem = storage_problem(error)
+        if problem is None:
+            raise
+        say(f"isofield {args.command}: {problem}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         say(f"isofield {args.command}: interrupted")
@@ -100,7 +108,14 @@ def _run_stage(args: argparse.Namespace) -> int:
     knows_output = isinstance(config, Config) or "output" in config
     paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
-    return _stage(name)(config, paths, job) or 0
+    # Stages of many jobs lock each.
+    with nullcontext() if name in TAKES_JOB else _alone(paths, name):
+        return _stage(name)(config, paths, job) or 0
+
+
+def _alone(paths: RunPaths, job: str) -> AbstractContextManager[None]:
+    """Keeps other processes from the same job. Before there is a plan, nothing is made that two could make at once."""
+    return job_lock(paths.root, job) if paths.plan.exists() else nullcontext()
 
 
 def _stage(name: str) -> Callable:
@@ -148,7 +163,8 @@ def _fit(config: Sections, paths: RunPaths, job: int | None) -> int:
     failed = 0
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_fit_jobs):
         try:
-            fit_job(config, paths, one)
+            with _alone(paths, f"fit {one}"):
+                fit_job(config, paths, one)
         except BlocksFailedError as error:
             say(str(error))
             failed = EXIT_FAILED
@@ -160,7 +176,8 @@ def _blend(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.blending import blend_job
 
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_blend_jobs):
-        blend_job(config, paths, one)
+        with _alone(paths, f"blend {one}"):
+            blend_job(config, paths, one)
 
 
 def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
@@ -168,7 +185,8 @@ def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.imaging import build_pyramid
 
     for one in [job] if job is not None else range(len(Plan.load(paths.plan).jobs.pyramid)):
-        build_pyramid(config, paths, one)
+        with _alone(paths, f"pyramid {one}"):
+            build_pyramid(config, paths, one)
 
 
 def _run_status(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     ),
     "train": (*_COMPUTE, "source", "measurement", "sections", "intensity", "prior"),
     "canvas": (*_WHERE, "output"),
-    "fit": (*_COMPUTE, "source", "field", "fit"),
+    "fit": (*_COMPUTE, "run.on_failed_block", "source", "field", "fit"),
     "blend": (*_ON_PROCESSORS, "source", "output"),
     "pyramid": (*_WHERE, "output"),
     "finish": (*_WHERE, "output"),

@@ -24,7 +24,7 @@ from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, write_json
+from isofield.records import fingerprint, read_json, sealed, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
@@ -35,6 +35,8 @@ from isofield.status import fitted_store
 
 LABELS = "origin-1"
 """What shards carry beside their voxels; those that were made without it are made again."""
+INTERPOLATED = ("skipped", "fallback")
+"""States of blocks that have no field, and whose place the cubic interpolation of the sections takes."""
 SLAB_SHARE = 0.5
 """A part of a field of up to this share along y or x is rendered alone: shards reach a few voxels into blocks around them."""
 
@@ -59,7 +61,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
         records.append(blend_shard(roi, windows, renderer, plan, paths, kept))
         progress.update(done)
     kept.pack(shard_key(plan, roi) for roi in rois)
-    write_json(paths.blend_job(job), {"made_from": config.mark, "job": job, "shards": records})
+    write_json(paths.blend_job(job), sealed({"made_from": config.mark, "job": job, "shards": records}))
 
 
 def job_shards(plan: Plan, job: int) -> list[Roi]:
@@ -124,7 +126,7 @@ def write_labels(origin: str, roi: Roi, renderer: BlockRenderer, plan: Plan) -> 
 
 
 class BlockRenderer:
-    """Renders fields, or just the slices of them that are asked for. Skipped blocks are interpolated.
+    """Renders fields, or just the slices of them that are asked for. Blocks without one are interpolated.
 
     Whole blocks are kept for the next shards. What a part of a block is rendered from depends on the part alone, never on what
     happens to be kept: results do not depend on the order of the work.
@@ -138,7 +140,7 @@ class BlockRenderer:
     def mark(self, index: int) -> str:
         """What the rendered values of a block depend on. Raises InputError if the block is not done."""
         record = self.store.read(index)
-        if record is None or record.state not in ("done", "skipped"):
+        if record is None or record.state not in ("done", *INTERPOLATED):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
         return f"{record.state}:{record.field_sha256}"
 
@@ -172,7 +174,7 @@ class BlockRenderer:
         """Values over the slices of the field from `first` on across `axis`, which make up `region`."""
         base = self.measured.base(region)
         record = self.store.read(index)
-        if record is not None and record.state == "skipped":
+        if record is not None and record.state in INTERPOLATED:
             return base
         payload = self.store.payload(index)
         if payload is None:

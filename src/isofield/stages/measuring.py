@@ -19,7 +19,7 @@ from isofield.progress import Progress
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import write_bytes_atomic, write_json
+from isofield.records import sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -41,8 +41,8 @@ def measure_run(config: Sections, paths: RunPaths) -> None:
         rows.append(measurer.block(index))
         progress.update(done)
     measurer.spectra()
-    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
-    write_json(paths.metrics, {"made_from": config.mark, **measurer.summary()})
+    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False, write_page_checksum=True))
+    write_json(paths.metrics, sealed({"made_from": config.mark, **measurer.summary()}))
 
 
 def chosen_blocks(plan: Plan, at_most: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,13 @@ from isofield.omezarr.metadata import level_shapes
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
-from isofield.records import fingerprint, publish_json_if_changed, write_bytes_atomic
+from isofield.records import fingerprint, publish_json_if_changed, sealed, write_bytes_atomic
 from isofield.source import open_source
 from isofield.source.volume import Volume, VolumeInfo
 from isofield.stages.inspecting import bad_sections
 from isofield.stages.profiles import Profile, profile_in_use
 from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
+from isofield.stages.tables import read_table
 
 
 def plan_run(config: Sections, paths: RunPaths) -> Plan:
@@ -43,8 +45,8 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     _require_memory(config, projected)
     plan = _compose(config, volume, layout, profile, intensity, bad, empty, projected)
     table = block_table(plan, empty)
-    if publish_json_if_changed(paths.plan, plan) or not paths.blocks.exists():
-        write_bytes_atomic(paths.blocks, table.to_parquet(index=False))
+    if publish_json_if_changed(paths.plan, sealed(plan)) or not holds_table(paths.blocks):
+        write_bytes_atomic(paths.blocks, table.to_parquet(index=False, write_page_checksum=True))
     say(summary(plan))
     return plan
 
@@ -127,6 +129,15 @@ def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
             begin, end = grid.spans(axis, margin[axis])[positions[axis]].T
             columns |= {f"{name}_offset_{letter}": begin, f"{name}_shape_{letter}": end - begin}
     return pd.DataFrame(columns)
+
+
+def holds_table(path: Path) -> bool:
+    """Whether the table of blocks is there and whole."""
+    try:
+        read_table(path, "plan")
+    except InputError:
+        return False
+    return True
 
 
 def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:

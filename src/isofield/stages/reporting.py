@@ -23,6 +23,7 @@ from isofield.report.neuroglancer import BASE, viewer_state
 from isofield.report.page import build_page
 from isofield.stages.bad_section_views import bad_section_views
 from isofield.stages.measuring import BASELINES, Measurer
+from isofield.stages.tables import read_table
 
 SEAM_LIMIT = 1.1
 CITATION = (
@@ -35,7 +36,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     """Write report/index.html, measured.ome.zarr and neuroglancer.json."""
     plan = Plan.load(paths.plan)
     metrics = read_json(paths.metrics)
-    blocks = pd.read_parquet(paths.block_metrics)
+    blocks = read_table(paths.block_metrics, "measure")
     measurer = Measurer(config, plan, paths)  # type: ignore[arg-type]
     write_measured(config, paths, plan, measurer)
     content = ReportContent(
@@ -206,12 +207,16 @@ def _warnings(plan: Plan, metrics: dict, blocks: pd.DataFrame) -> list[str]:
         )
     if metrics["clipped_fraction"] > 1e-3:
         warnings.append(f"{100 * metrics['clipped_fraction']:.2f} % of the voxels were clipped to the range of {plan.dtype}.")
-    not_done = blocks[~blocks["state"].isin(["done", "skipped"])]
+    not_done = blocks[~blocks["state"].isin(["done", "skipped", "fallback"])]
     if len(not_done):
         warnings.append(f"{len(not_done)} blocks are not done: {', '.join(map(str, not_done['block_id'].head(10)))}.")
     if plan.bad:
         share = len(plan.bad) / plan.axial.n_sections
         warnings.append(f"{len(plan.bad)} sections ({100 * share:.1f} %) are bad; they were reconstructed from their neighbours.")
+    filled = blocks.loc[blocks["state"] == "fallback", "block_id"]
+    if len(filled):
+        named = ", ".join(map(str, filled.head(10))) + (" ..." if len(filled) > 10 else "")
+        warnings.append(f"{len(filled)} blocks could not be fitted; they were interpolated, not reconstructed: {named}.")
     if plan.n_empty_blocks:
         warnings.append(f"{plan.n_empty_blocks} blocks have no contrast; they were interpolated, not reconstructed.")
     return warnings

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from isofield.records import read_json, write_json
+from isofield.errors import InputError
+from isofield.records import read_json, sealed, write_json
 
 
 class ShardRecords:
@@ -20,18 +21,18 @@ class ShardRecords:
         self.folder, self.job = folder, job
 
     def read(self, key: str) -> dict[str, Any] | None:
-        """What was recorded last; None if there is nothing."""
+        """What was recorded last; None if there is nothing, or nothing that is whole: then the shard is written anew."""
         if self._loose(key).exists():
-            return read_json(self._loose(key))
+            return _records(self._loose(key)).get(key)
         return self._own.get(key) or self._others.get(key)
 
     def write(self, key: str, record: dict[str, Any]) -> None:
-        write_json(self._loose(key), record)
+        write_json(self._loose(key), sealed({"records": {key: record}}))
 
     def pack(self, keys: Iterable[str]) -> None:
         """Gather the records of all shards of the job in one file."""
         records = {key: self.read(key) for key in keys}
-        write_json(self._packed(self.job), records)
+        write_json(self._packed(self.job), sealed({"records": records}))
         for key in records:
             self._loose(key).unlink(missing_ok=True)
 
@@ -44,11 +45,19 @@ class ShardRecords:
     @cached_property
     def _own(self) -> dict[str, Any]:
         path = self._packed(self.job)
-        return read_json(path) if path.exists() else {}
+        return _records(path) if path.exists() else {}
 
     @cached_property
     def _others(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for path in sorted(self.folder.glob("job-*.json")):
-            found |= read_json(path)
+            found |= _records(path)
         return found
+
+
+def _records(path: Path) -> dict[str, Any]:
+    """Records by shard; none where the file is damaged."""
+    try:
+        return read_json(path).get("records", {})
+    except InputError:
+        return {}

@@ -22,7 +22,7 @@ from isofield.prior.patches import LateralDegradation, PatchSampler
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
-from isofield.records import fingerprint, sha256_file, write_bytes_atomic, write_json
+from isofield.records import fingerprint, sealed, sha256_file, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.source.paths import expand
 from isofield.stages.device import choose_device
@@ -98,7 +98,7 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampl
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
     write_bytes_atomic(paths.prior, init.read_bytes())
     own = {"made_from": config.mark, "volume": plan.fingerprints["volume"], "init_sha256": sha256_file(init)}
-    write_json(paths.prior_facts, {**about, **own, "version": __version__, "final_loss": None})
+    write_json(paths.prior_facts, sealed({**about, **own, "version": __version__, "final_loss": None}))
 
 
 def init_path(spec: PriorSpec) -> Path | None:
@@ -169,18 +169,15 @@ def publish(
     if init := init_path(config.prior):
         facts["init_sha256"] = sha256_file(init)
     write_bytes_atomic(paths.prior, pack_prior(state.average, config.prior, facts))
-    write_json(
-        paths.prior_facts,
-        {
-            **facts,
-            "made_from": config.mark,
-            "version": __version__,
-            "spec": config.prior,
-            "sigma_data": state.average.sigma_data,
-            "sigma_residual": state.average.sigma_residual,
-            "final_loss": state.losses[-1] if state.losses else None,
-        },
-    )
+    more = {
+        "made_from": config.mark,
+        "version": __version__,
+        "spec": config.prior,
+        "sigma_data": state.average.sigma_data,
+        "sigma_residual": state.average.sigma_residual,
+        "final_loss": state.losses[-1] if state.losses else None,
+    }
+    write_json(paths.prior_facts, sealed({**facts, **more}))
 
 
 def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> bytes:
