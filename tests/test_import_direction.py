@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"benchmark"},
     {"stages"},
-    {"cost", "recovery"},
+    {"cost", "recovery", "verify"},
     {"plan", "status"},
     {"config", "source", "omezarr", "report", "storage", "records", "fieldstore", "paths", "configdoc", "progress"},
     {"blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "prior", "field", "quality", "phantom"},

@@ -4,7 +4,7 @@ _WHERE = ("run.name", "run.results")
 _COMPUTE = (*_WHERE, "run.seed", "run.threads_per_job", "run.device")
 _EVERYTHING = (
     *("run", "source", "measurement", "intensity", "blocks", "prior"),
-    *("field", "fit", "output", "quality", "report"),
+    *("field", "fit", "output", "quality", "report", "verify"),
 )
 
 SECTIONS_READ: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "measure": (*_COMPUTE, "source", "quality", "output.path"),
     # The page shows the whole configuration.
     "report": _EVERYTHING,
+    "verify": (*_COMPUTE, "source", "field", "fit", "output", "verify"),
     "tidy": (*_WHERE, "run.keep_fields"),
     "preview": _EVERYTHING,
 }

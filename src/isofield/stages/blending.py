@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, write_json
+from isofield.records import read_json, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
@@ -64,20 +65,15 @@ def job_shards(plan: Plan, job: int) -> list[Roi]:
 def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths) -> dict[str, object]:
     """Blend and write one shard; returns its record, also kept beside the run as <index>.json."""
     touching = windows.grid.touching(roi, windows.overlap)
-    mark = fingerprint(
-        [renderer.mark(i) for i in touching],
-        roi,
-        windows.overlap,
-        plan.intensity,
-        plan.dtype,
-        plan.fingerprints["geometry"],
-    )
+    mark = plan.shard_mark(roi, [renderer.mark(i) for i in touching])
     record_path = paths.shards / f"{'.'.join(str(o // plan.shard_vox) for o in roi.offset)}.json"
     if record_path.exists():
         record = read_json(record_path)
         if record["fingerprint"] == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
             return record
     blended = gather(roi, windows, renderer.render)
+    if not np.isfinite(blended.values).all():
+        renderer.refuse(touching)
     grey = plan.contrast.restore(blended.values)
     written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
     record = {
@@ -112,7 +108,15 @@ class BlockRenderer:
         record = self.store.read(index)
         if record is None or record.state not in ("done", "skipped"):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
-        return f"{record.state}:{record.field_sha256}"
+        return record.mark
+
+    def refuse(self, indices: Sequence[int]) -> NoReturn:
+        """Raise InputError for those of the blocks whose values are not all finite numbers; they are fitted anew."""
+        wrong = [i for i in indices if not np.isfinite(self.whole(i)).all()]
+        for index in wrong:
+            self.store.withdraw(index)
+        shown = ", ".join(map(str, wrong[:20])) + (" ..." if len(wrong) > 20 else "")
+        raise InputError("blocks", shown, "have values that are no finite numbers", "Run again: they are fitted anew")
 
     def render(self, index: int, part: Roi) -> np.ndarray:
         """float32 values in working units over `part` of the block's field_roi."""
