@@ -39,7 +39,9 @@ def promised(run: TinyRun, stage: str) -> int:
     return int(run.plan.projected[f"{stage}_job_bytes"])
 
 
-@pytest.mark.parametrize("stage", ["plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "tidy"])
+@pytest.mark.parametrize(
+    "stage", ["plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy"]
+)
 def test_a_tiny_job_keeps_its_promise(run, stage):
     for path in [*run.paths.fields.rglob("blocks-*"), *run.paths.shards.iterdir(), run.paths.training]:
         if stage == "fit" or path.parent == run.paths.shards or path == run.paths.training:

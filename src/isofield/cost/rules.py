@@ -16,7 +16,7 @@ from isofield.speed import CPU_SPEED, GPU_SPEED, Speed
 
 START_S = 30.0
 """What every job takes beside its work: a scheduler's turn, starting Python, opening files."""
-PLAN_BLOCK_S, VERIFY_BLOCK_S, TIDY_BLOCK_S = 2e-5, 1e-3, 1e-4
+PLAN_BLOCK_S, VERIFY_BLOCK_S, TIDY_BLOCK_S = 2e-5, 3e-4, 1e-4
 PLAN_LOOK_VOX = 2e9
 """Measured voxels that plan looks at, at most: of a larger volume blocks are looked at when they are fitted."""
 READ_VOX_PER_S, PYRAMID_VOX_PER_S, VERIFY_VOX_PER_S = 50e6, 30e6, 50e6

@@ -194,7 +194,7 @@ def _say_what_not(plan: Plan, place: Place, total: Looked, share: float, levels:
     if share < 1:
         left = total.n_shards - total.n_decoded
         found.skipped.append(
-            f"what {left} of {total.n_shards} shards hold, as verify.max_vox allows {share:.1%} of the image; they were looked for"
+            f"what {left} of {total.n_shards} shards hold: verify.max_vox allows {share:.1%} of the image; they were looked for"
         )
     if plan.region is not None:
         found.skipped.append("what other runs make of the image: verify each of them")

@@ -23,6 +23,8 @@ from isofield.verify.finding import Finding, Repair, files_of, in_words, record_
 FINISHED = ("done", "skipped", "fallback")
 """States of a block after which its part of the image may be made."""
 UNITY_TOLERANCE = 1e-6
+MARK_BYTES = 80
+"""Room for a block's mark: its state, and 64 hexadecimal digits."""
 
 
 class RecordCheck:
@@ -39,6 +41,7 @@ class RecordCheck:
         self.n_tidied = 0
         """Jobs whose fields were removed after the image was made, as run.keep_fields has it."""
         self.n_states: dict[str, int] = {}
+        self._marks = np.zeros(len(plan.jobs.blocks), f"S{MARK_BYTES}")
 
     def run(self) -> Iterator[Finding]:
         yield from self._windows()
@@ -77,6 +80,9 @@ class RecordCheck:
             yield Finding("record", what, str(path), repairs=redo)
         yield from self._pack(job, record.get("pack"), redo)
         states = {index: self.store.state(index) for index in blocks}
+        for index in blocks:
+            if record_of_block := self.store.read(index):
+                self._marks[self._rank(index)] = record_of_block.mark.encode()
         for state in states.values():
             self.n_states[state] = self.n_states.get(state, 0) + 1
         lacking = tuple(index for index, state in states.items() if state not in FINISHED)
@@ -163,11 +169,13 @@ class RecordCheck:
             yield Finding("record", "the shard's record is not what its job's record says", own.target, 0, roi, blocks, redo)
         if self.store is None:
             return
-        records = [self.store.read(index) for index in blocks]
-        marks = [record.mark for record in records if record]
-        if len(marks) == len(blocks) and shard.get("fingerprint") != self.plan.shard_mark(roi, marks):
+        marks = [self._marks[self._rank(index)].decode() for index in blocks]
+        if all(marks) and shard.get("fingerprint") != self.plan.shard_mark(roi, marks):
             what = "was made from other fields, grey values or blocks than the run has"
             yield Finding("record", what, str(path), 0, roi, blocks, redo)
+
+    def _rank(self, index: int) -> int:
+        return self.plan.jobs.blocks.rank(self.plan.block_grid.position(index))
 
     def _image_jobs(self) -> Iterator[Finding]:
         jobs = self.plan.jobs
