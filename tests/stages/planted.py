@@ -25,7 +25,7 @@ SHARD_FILE, COARSE_FILE = f"{IMAGE}/0/c/0/1/0", f"{IMAGE}/1/c/0/0/0"
 
 @dataclass(frozen=True)
 class Planted:
-    """break_it, and of the one finding that follows: its check, words of it, the blocks it names; how many are fitted once more."""
+    """break_it, and of the finding that follows: check, words, the blocks it names; how many are fitted once more."""
 
     break_it: Callable[[TinyRun], None]
     check: str
@@ -102,8 +102,8 @@ def other_field(run: TinyRun) -> None:
     store = run.store
     payload = store.payload(2)
     header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
-    tensors = {name: np.roll(np.asarray(value)[::-1], 1, axis=0) for name, value in load(payload).items()}
-    store.publish(store.read(2), save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, header["__metadata__"]))
+    tensors = {k: v * np.float32(30) if v.dtype == np.float32 else v for k, v in load(payload).items()}
+    store.publish(store.read(2), save(tensors, header["__metadata__"]))
     remade(run)
 
 
@@ -149,7 +149,9 @@ PLANTED: dict[str, Planted] = {
     "a coarse voxel off by one": Planted(
         lambda run: other_voxel(run, 1, COARSE, 1), "pyramid", "not the mean of level 0 at 1 voxels, the first at (3, 2, 1)"
     ),
-    "bytes after a coarse shard's chunks": Planted(change(COARSE_FILE, lambda d: b"loose" + d), "shard", "cannot be decoded"),
+    "bytes among a coarse shard's chunks": Planted(
+        change(COARSE_FILE, lambda d: d[:-132] + b"loose" + d[-132:]), "shard", "5 of its bytes belong to no chunk"
+    ),
     "a level of another shape": Planted(
         change(f"{IMAGE}/0/zarr.json", edited(lambda d: d["shape"].reverse())), "metadata", "shape [64, 64, 48] instead of"
     ),
@@ -178,6 +180,7 @@ PLANTED: dict[str, Planted] = {
     "a pack without its table": Planted(
         change(PACK_1, lambda d: d[:8] + b"!" + d[9:]), "field", "table of contents cannot be read", (4, 5, 6, 7)
     ),
+    "a lost pack": Planted(remove(PACK_1), "field", "is gone, the records of these blocks with it", (4, 5, 6, 7)),
     "a failed block": Planted(failed_block, "coverage", "1 of the job's 4 blocks are failed", (6,)),
     "a record of another fit": Planted(
         change("jobs/fit-1.json", edited(lambda d: d.update(fingerprint="0" * 64))), "record", "is of the fit 000000000000"

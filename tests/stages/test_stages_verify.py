@@ -14,6 +14,8 @@ from isofield.blend import Windows
 from isofield.cli import main
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.jobs import level_shards
+from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.readback import Level
 from isofield.omezarr.store import canvas_files, create_canvas, write_shard
 from isofield.recovery import withdraw_false_records
@@ -21,7 +23,7 @@ from isofield.source import open_source
 from isofield.stages.blending import BlockRenderer, blend_shard
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
-from isofield.stages.verifying import Verification, drawn
+from isofield.stages.verifying import drawn
 from isofield.storage.place import place_of
 from isofield.verify.expected import Vouched
 from isofield.verify.image import ImageCheck
@@ -160,26 +162,18 @@ def float_image(run: TinyRun, folder, spoil, **output) -> list:
     files = canvas_files(plan.shape, "float32", spec, **where)
     levels = [Level(place, number, files) for number in range(len(files) - 1)]
     values = np.random.default_rng(0).normal(size=plan.shape).astype(np.float32)
-    vouched = Vouched(plan)
-    from isofield.jobs import level_shards
-    from isofield.omezarr.pyramid import downsample_shard
-
-    for number, level in enumerate(levels):
-        if number == 1:
-            spoil(values)
-        for roi in level_shards(level.shape, plan.block_grid.bounds, number, plan.shard_vox):
-            if number:
-                downsample_shard(folder, number, roi)
-            else:
-                shard = write_shard(folder, 0, roi, values[roi.slices])
-                vouched.put(roi, shard._asdict() | {"bytes": shard.n_bytes})
-    spoiled = Verification("floats")
-    for roi in level_shards(levels[0].shape, plan.block_grid.bounds, 0, plan.shard_vox):
+    vouched, bounds = Vouched(plan), plan.block_grid.bounds
+    own = [level_shards(level.shape, bounds, number, plan.shard_vox) for number, level in enumerate(levels)]
+    for roi in own[0]:
+        write_shard(folder, 0, roi, values[roi.slices])
+    for roi in own[1]:
+        downsample_shard(folder, 1, roi)
+    spoil(values)
+    for roi in own[0]:
         shard = write_shard(folder, 0, roi, values[roi.slices])
-        vouched.put(roi, shard._asdict() | {"bytes": shard.n_bytes})
-    for looked in ImageCheck(plan, run.paths, levels, vouched, lambda *names: True).run(2):
-        spoiled.findings += looked.findings
-    return [(one.check, one.level, one.what) for one in spoiled.findings]
+        vouched.put(roi, {"sha256": shard.sha256, "bytes": shard.n_bytes})
+    looked = ImageCheck(plan, run.paths, levels, vouched, lambda *names: True).run(2)
+    return [(one.check, one.level, one.what) for part in looked for one in part.findings]
 
 
 def spoil_nan(values):

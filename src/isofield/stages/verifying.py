@@ -164,9 +164,7 @@ def _check(
     found.findings += [*records.run(), *check_files(plan, paths)]
     found.checked |= {"blocks": records.n_states, "fields_mb": records.n_field_bytes / 1e6}
     if records.n_tidied:
-        found.notes.append(
-            f"the fields of {records.n_tidied} of {plan.n_fit_jobs} jobs were removed after blending; their records remain"
-        )
+        found.notes.append(f"the fields of {records.n_tidied} of {plan.n_fit_jobs} fit jobs were removed after blending")
     if not files:
         return
     found.findings += check_metadata(plan, paths, place, files, store.fingerprint if store else None)

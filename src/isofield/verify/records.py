@@ -78,14 +78,16 @@ class RecordCheck:
         elif record.get("fingerprint") != self.store.fingerprint:
             what = f"is of the fit {str(record.get('fingerprint'))[:12]}, the run's is {self.store.fingerprint[:12]}"
             yield Finding("record", what, str(path), repairs=redo)
-        yield from self._pack(job, record.get("pack"), redo)
+        of_pack = list(self._pack(job, record.get("pack"), redo))
+        yield from of_pack
+        named = {index for finding in of_pack for index in finding.blocks}
         states = {index: self.store.state(index) for index in blocks}
         for index in blocks:
-            if record_of_block := self.store.read(index):
-                self._marks[self._rank(index)] = record_of_block.mark.encode()
+            block = self.store.read(index) if states[index] in FINISHED else None
+            self._marks[self._rank(index)] = block.mark.encode() if block else b""
         for state in states.values():
             self.n_states[state] = self.n_states.get(state, 0) + 1
-        lacking = tuple(index for index, state in states.items() if state not in FINISHED)
+        lacking = tuple(index for index, state in states.items() if state not in FINISHED and index not in named)
         if lacking:
             kinds = in_words(sorted({states[index] for index in lacking}))
             about = tuple(Repair("block", str(index)) for index in lacking)
@@ -106,7 +108,8 @@ class RecordCheck:
                 if Pack.open(kept, self.store.fingerprint) is None:
                     yield Finding("field", "is damaged: what it says of blocks cannot be read", str(kept), repairs=redo)
             else:
-                yield Finding("field", "is gone, the records of the job's blocks with it", str(path), repairs=redo)
+                lost = tuple(index for index in blocks if self.store.state(index) == "missing")
+                yield Finding("field", "is gone, the records of these blocks with it", str(path), blocks=lost, repairs=redo)
             return
         pack = Pack.open(path, self.store.fingerprint)
         if pack is None:

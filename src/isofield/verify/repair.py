@@ -34,7 +34,7 @@ def repair(
                 done.append(f"removed block {one.block}, its field and its record")
         elif _unlink(Path(one.target)):
             done.append(f"removed {one.target}")
-    if _unlink(paths.verified):
+    if findings and _unlink(paths.verified):
         done.append(f"removed {paths.verified}")
     return done
 
