@@ -14,7 +14,11 @@ rule verify:
     resources:
         mem_mb=COSTS["verify"].mem_mb,
         runtime=COSTS["verify"].runtime_min,
-        gpu=1 if CFG.run.device.startswith("cuda") and CFG.verify.recompute_blocks else 0,
+        gpu=(
+            1
+            if CFG.run.device.startswith("cuda") and CFG.verify.recompute_blocks
+            else 0
+        ),
     params:
         config=sections("verify"),
     shell:
