@@ -193,6 +193,9 @@ PLANTED: dict[str, Planted] = {
         change("jobs/blend-0.json", edited(lambda d: d["shards"][2].update(fingerprint="0" * 64))), "record", "", AROUND_SHARD
     ),
     "a lost shard record": Planted(remove("shards/0.1.0.json"), "record", "the shard's record does not exist", AROUND_SHARD),
+    "a record of the image that was cut off": Planted(
+        change("jobs/finish.json", lambda d: d[:30]), "record", "is not valid JSON"
+    ),
     "a lost job record": Planted(remove("jobs/pyramid-0.json"), "record", "does not exist"),
     "a flipped bit in the prior": Planted(change("prior/prior.safetensors", flipped(-40)), "prior", "other bytes"),
     "a table cut off": Planted(change("blocks.parquet", lambda d: d[:300]), "file", "cannot be read"),

@@ -165,6 +165,8 @@ def _check(
     found.checked |= {"blocks": records.n_states, "fields_mb": records.n_field_bytes / 1e6}
     if records.n_tidied:
         found.notes.append(f"the fields of {records.n_tidied} of {plan.n_fit_jobs} fit jobs were removed after blending")
+    if not paths.finish.exists():
+        found.notes.append("the run has not come to its end: what is missing may not have been made yet")
     if not files:
         return
     found.findings += check_metadata(plan, paths, place, files, store.fingerprint if store else None)
@@ -199,7 +201,7 @@ def _say_what_not(plan: Plan, place: Place, total: Looked, share: float, levels:
     if total.n_waiting:
         found.skipped.append(f"{total.n_waiting} shards of coarser levels over parts that other runs have yet to make")
     if is_remote(str(place)):
-        found.notes.append("the image lies in an object store: every shard was fetched once, and asked for once more")
+        found.notes.append("the image lies in an object store: each shard of level 0 was fetched once, coarser ones twice")
     names = {str(level.number) for level in levels}
     for key in place.keys():  # noqa: SIM118  (not a mapping)
         if key.split("/")[0] not in names or "/c/" not in key or any(level.is_shard_key(key) for level in levels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,8 @@ class RecordCheck:
         if lacking:
             kinds = in_words(sorted({states[index] for index in lacking}))
             about = tuple(Repair("block", str(index)) for index in lacking)
-            again = () if self.exact else lacking
-            over = tuple({one for index in again for one in blends_over(self.paths, self.plan, index)})
             what = f"{len(lacking)} of the job's {len(blocks)} blocks are {kinds}: what they cover is not vouched for"
-            yield Finding("coverage", what, str(self.store.folder), blocks=lacking, repairs=(*redo, *over, *about))
+            yield Finding("coverage", what, str(self.store.folder), blocks=lacking, repairs=(*redo, *self._over(lacking), *about))
 
     def _pack(self, job: int, said: Any, redo: tuple[Repair, ...]) -> Iterator[Finding]:
         """The file with a job's fields: there, or tidied away; as it was written, or which fields are not."""
@@ -106,7 +104,9 @@ class RecordCheck:
             if kept.exists():
                 self.n_tidied += 1
                 if Pack.open(kept, self.store.fingerprint) is None:
-                    yield Finding("field", "is damaged: what it says of blocks cannot be read", str(kept), repairs=redo)
+                    about = (*redo, *files_of(kept), *self._over(blocks))
+                    what = "is damaged: what it says of these blocks cannot be read"
+                    yield Finding("field", what, str(kept), blocks=tuple(blocks), repairs=about)
             else:
                 lost = tuple(index for index in blocks if self.store.state(index) == "missing")
                 yield Finding("field", "is gone, the records of these blocks with it", str(path), blocks=lost, repairs=redo)
@@ -128,6 +128,11 @@ class RecordCheck:
         elif isinstance(said, dict):
             what = "is not what the job's record says, though each of its fields is what its own record says"
             yield Finding("field", what, str(path), repairs=redo)
+
+    def _over(self, blocks: Sequence[int]) -> tuple[Repair, ...]:
+        """What is blended again from blocks that are fitted again; nothing where these are the same to the byte."""
+        again = () if self.exact else blocks
+        return tuple({one for index in again for one in blends_over(self.paths, self.plan, index)})
 
     def _damaged(self, pack: Pack, index: int) -> bool:
         assert self.store is not None
