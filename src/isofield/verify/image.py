@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isofield.geometry import ZYX, Roi
-from isofield.intensity import to_dtype
 from isofield.jobs import level_shards
-from isofield.omezarr.pyramid import mean_2x2x2
 from isofield.omezarr.readback import DamagedShardError, Level, StoredShard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.verify.expected import Vouched, makers, shard_record
 from isofield.verify.finding import Finding, Repair
+from isofield.verify.means import rounded_means
 from isofield.verify.parallel import in_parallel
 
 
@@ -172,7 +171,7 @@ class ImageCheck:
             except DamagedShardError:
                 coarse = None  # It is named where it is looked at itself.
                 continue
-            differs = stored != to_dtype(mean_2x2x2(fine), fine.dtype)
+            differs = stored != rounded_means(fine)
             looked.n_compared_vox += stored.size
             if differs.any():
                 n_wrong += int(differs.sum())
