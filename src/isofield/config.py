@@ -24,6 +24,7 @@ from isofield.records import fingerprint
 from isofield.report.spec import ReportSpec
 from isofield.source.spec import KernelFile, SourceSpec
 from isofield.spec import Spec
+from isofield.verify.spec import VerifySpec
 
 
 class RunSpec(Spec):
@@ -74,6 +75,7 @@ class Config(Spec):
     output: OutputSpec = Field(default_factory=OutputSpec)
     quality: QualitySpec = Field(default_factory=QualitySpec)
     report: ReportSpec = Field(default_factory=ReportSpec)
+    verify: VerifySpec = Field(default_factory=VerifySpec)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -175,6 +177,10 @@ class Sections:
     def mark(self) -> str:
         """Fingerprint of the values a stage was given; what it makes carries it, and is stale under any other."""
         return section_mark(self._json)
+
+    def given(self) -> dict[str, Any]:
+        """What the stage was given, as plain values."""
+        return json.loads(self._json)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -20,12 +21,16 @@ from isofield.intensity import Intensity
 from isofield.jobs import Jobs, blocks_reaching, shards_in
 from isofield.measurement import Kernel, MeasurementModel
 from isofield.omezarr.spec import OutputSpec
-from isofield.records import read_json
+from isofield.records import fingerprint, read_json
 from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 from isofield.spec import Spec
 
 MAX_RATIO, MIN_RATIO = 20, 1
+
+
+LABELLED = "origin-1"
+"""What shards carry beside their voxels; those that were made without it are made again."""
 
 
 @dataclass(frozen=True)
@@ -185,3 +190,9 @@ class Plan(Spec):
     @property
     def contrast(self) -> Intensity:
         return Intensity(**self.intensity)
+
+    def shard_mark(self, roi: Roi, marks: Sequence[str]) -> str:
+        """Fingerprint of what the voxels of an output shard depend on; `marks` of the blocks that reach into it, ascending."""
+        return fingerprint(
+            list(marks), roi, self.overlap_vox, self.intensity, self.dtype, self.fingerprints["geometry"], LABELLED
+        )

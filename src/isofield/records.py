@@ -223,6 +223,11 @@ class BlockRecord(Spec):
     stats: dict[str, float | None] = Field(default_factory=dict, description="figures of the fit; null: not a finite number")
     message: str | None = Field(None, description="why the block was skipped, failed or filled")
 
+    @property
+    def mark(self) -> str:
+        """What the values of the block depend on: how they came to be, and the field."""
+        return f"{self.state}:{self.field_sha256}"
+
     @field_validator("stats", mode="before")
     @classmethod
     def _finite_or_null(cls, value: Any) -> Any:

@@ -147,6 +147,7 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
         "pyramid": sorted(paths.root.glob("jobs/pyramid-*.json")),
         "finish": [paths.finish],
         "measure": [paths.metrics],
+        "verify": [paths.verified],
         "tidy": [paths.tidy],
     }
     stale = []

@@ -109,6 +109,21 @@ def test_blending_again_makes_what_was_damaged_and_nothing_else(remote, s3):
     assert {key: time for key, time in times().items() if key in kept} == kept
 
 
+def test_objects_are_verified_and_what_is_wrong_goes(remote, s3):
+    assert remote.stage("verify") == 0
+    assert "object store" in read_json(remote.paths.verification)["notes"][0]
+    before = s3.files(IMAGE)
+    damaged = sorted(key for key in before if key.startswith("0/c/"))[2]
+    s3.put({damaged: before[damaged][:-1]}, IMAGE)
+    assert main(["verify", str(remote.paths.root), "--repair", "--recompute", "0"]) == 1
+    (one,) = read_json(remote.paths.verification)["findings"]
+    assert one["file"] == f"s3://{BUCKET}/{IMAGE}/{damaged}"
+    assert s3.files(IMAGE).keys() == before.keys() - {damaged}
+    assert remote.stage("blend") == 0
+    assert s3.files(IMAGE) == before
+    assert remote.stage("verify") == 0
+
+
 def test_the_image_may_lie_in_another_folder(run, finished, tmp_path, monkeypatch):
     monkeypatch.setenv("ISO_FAST_DISK", str(tmp_path / "fast"))
     moved = run.changed(output={"path": "$ISO_FAST_DISK/tiny.ome.zarr"})

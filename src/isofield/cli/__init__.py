@@ -14,6 +14,7 @@ from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.estimate import add_estimate
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
+from isofield.cli.verify import add_verify
 from isofield.config import Config, Sections, load_config, load_sections
 from isofield.errors import InputError, storage_problem
 from isofield.locking import job_lock
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="isofield",
         description="Isotropic volumes from anisotropic 3-D microscopy.",
-        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, finish, measure, report, tidy. "
+        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, finish, measure, report, verify, tidy. "
         "snakemake --configfile CONFIG runs all of them, in parallel and only where something is missing.",
     )
     top.add_argument("--version", action="version", version=f"isofield {__version__}")
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     view.add_argument("--open", action="store_true", help="open the link in the default browser")
     view.set_defaults(run=_run_view)
+    add_verify(commands)
     add_benchmark(commands)
     defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")

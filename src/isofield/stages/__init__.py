@@ -5,7 +5,7 @@ _ON_PROCESSORS = (*_WHERE, "run.seed", "run.threads_per_job")
 _COMPUTE = (*_ON_PROCESSORS, "run.device")
 _EVERYTHING = (
     *("run", "source", "measurement", "sections", "intensity", "blocks", "prior"),
-    *("field", "fit", "output", "quality", "report"),
+    *("field", "fit", "output", "quality", "report", "verify"),
 )
 
 SECTIONS_READ: dict[str, tuple[str, ...]] = {
@@ -23,6 +23,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "measure": (*_ON_PROCESSORS, "source", "quality", "output.path"),
     # The page shows the whole configuration.
     "report": _EVERYTHING,
+    "verify": (*_COMPUTE, "source", "field", "fit", "output", "verify"),
     "tidy": (*_WHERE, "run.keep_fields"),
     "preview": _EVERYTHING,
 }

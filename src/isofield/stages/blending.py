@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -24,17 +25,15 @@ from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, sealed, write_json
+from isofield.records import read_json, sealed, write_json
+from isofield.shardrecords import ShardRecords, shard_key
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
 from isofield.stages.labelling import origin_labels
-from isofield.stages.shard_records import ShardRecords
 from isofield.status import fitted_store
 
-LABELS = "origin-1"
-"""What shards carry beside their voxels; those that were made without it are made again."""
 INTERPOLATED = ("skipped", "fallback")
 """States of blocks that have no field, and whose place the cubic interpolation of the sections takes."""
 SLAB_SHARE = 0.5
@@ -60,7 +59,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     for done, roi in enumerate(rois, start=1):
         records.append(blend_shard(roi, windows, renderer, plan, paths, kept))
         progress.update(done)
-    kept.pack(shard_key(plan, roi) for roi in rois)
+    kept.pack(shard_key(roi, plan.shard_vox) for roi in rois)
     write_json(paths.blend_job(job), sealed({"made_from": config.mark, "job": job, "shards": records}))
 
 
@@ -70,27 +69,14 @@ def job_shards(plan: Plan, job: int) -> list[Roi]:
     return plan.jobs.blend_shards(job)
 
 
-def shard_key(plan: Plan, roi: Roi) -> str:
-    """Place of a shard in the grid, such as 1.0.2."""
-    return ".".join(str(o // plan.shard_vox) for o in roi.offset)
-
-
 def blend_shard(
     roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths, kept: ShardRecords
 ) -> dict[str, object]:
     """Write one shard's labels, blend and write its voxels; returns its record, which is kept too."""
     touching = windows.grid.touching(roi, windows.overlap)
-    mark = fingerprint(
-        [renderer.mark(i) for i in touching],
-        roi,
-        windows.overlap,
-        plan.intensity,
-        plan.dtype,
-        plan.fingerprints["geometry"],
-        LABELS,
-    )
+    mark = plan.shard_mark(roi, [renderer.mark(i) for i in touching])
     origin = labels.location(paths.isotropic)
-    key, there = shard_key(plan, roi), shard_sha256(paths.isotropic, 0, roi)
+    key, there = shard_key(roi, plan.shard_vox), shard_sha256(paths.isotropic, 0, roi)
     record = kept.read(key) if there else None
     if record and record["fingerprint"] == mark and record["sha256"] == there:
         if record["labels"]["sha256"] != shard_sha256(origin, 0, roi):
@@ -100,6 +86,8 @@ def blend_shard(
     # Before the voxels: whoever finds these finds the labels too.
     labelled = write_labels(origin, roi, renderer, plan)
     blended = gather(roi, windows, renderer.render)
+    if not np.isfinite(blended.values).all():
+        renderer.refuse(touching)
     grey = plan.contrast.restore(blended.values)
     written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
     record = {
@@ -142,7 +130,15 @@ class BlockRenderer:
         record = self.store.read(index)
         if record is None or record.state not in ("done", *INTERPOLATED):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
-        return f"{record.state}:{record.field_sha256}"
+        return record.mark
+
+    def refuse(self, indices: Sequence[int]) -> NoReturn:
+        """Raise InputError for those of the blocks whose values are not all finite numbers; they are fitted anew."""
+        wrong = [i for i in indices if not np.isfinite(self.whole(i)).all()]
+        for index in wrong:
+            self.store.withdraw(index)
+        shown = ", ".join(map(str, wrong[:20])) + (" ..." if len(wrong) > 20 else "")
+        raise InputError("blocks", shown, "have values that are no finite numbers", "Run again: they are fitted anew")
 
     def state(self, index: int) -> str:
         """State of a block's record."""

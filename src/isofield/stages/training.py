@@ -98,6 +98,7 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampl
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
     write_bytes_atomic(paths.prior, init.read_bytes())
     own = {"made_from": config.mark, "volume": plan.fingerprints["volume"], "init_sha256": sha256_file(init)}
+    own["sha256"] = sha256_file(paths.prior)
     write_json(paths.prior_facts, sealed({**about, **own, "version": __version__, "final_loss": None}))
 
 
@@ -170,6 +171,7 @@ def publish(
         facts["init_sha256"] = sha256_file(init)
     write_bytes_atomic(paths.prior, pack_prior(state.average, config.prior, facts))
     more = {
+        "sha256": sha256_file(paths.prior),
         "made_from": config.mark,
         "version": __version__,
         "spec": config.prior,

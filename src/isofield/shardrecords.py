@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from isofield.errors import InputError
+from isofield.geometry import Roi
 from isofield.records import read_json, sealed, write_json
+
+
+def shard_key(roi: Roi, shard_vox: int) -> str:
+    """Place of a shard in the grid, such as 1.0.2."""
+    return ".".join(str(o // shard_vox) for o in roi.offset)
 
 
 class ShardRecords:
@@ -35,6 +41,10 @@ class ShardRecords:
         write_json(self._packed(self.job), sealed({"records": records}))
         for key in records:
             self._loose(key).unlink(missing_ok=True)
+
+    def files(self, key: str) -> tuple[Path, ...]:
+        """Where the job's own records of a shard may lie."""
+        return self._loose(key), self._packed(self.job)
 
     def _loose(self, key: str) -> Path:
         return self.folder / f"{key}.json"
