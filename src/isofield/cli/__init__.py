@@ -12,7 +12,8 @@ from pathlib import Path
 from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.estimate import add_estimate
-from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
+from isofield.cli.init import add_init
+from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config, add_json, add_run
 from isofield.config import Config, Sections, load_config, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"isofield {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_init(commands)
     for name, what in STAGES.items():
         command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         add_config(command)
@@ -75,11 +77,11 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_run_stage)
     add_estimate(commands)
     status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
-    status.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
-    status.add_argument("--json", action="store_true", help="print JSON")
+    add_run(status)
+    add_json(status)
     status.set_defaults(run=_run_status)
     view = commands.add_parser("view", help="serve a run on this machine and print its neuroglancer link")
-    view.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
+    add_run(view)
     view.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     view.add_argument("--open", action="store_true", help="open the link in the default browser")
     view.set_defaults(run=_run_view)
