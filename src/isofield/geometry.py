@@ -109,7 +109,7 @@ class AxialMap:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratio", Fraction(self.ratio))
-        if self.ratio < 1 or self.n_sections < 1:
+        if self.ratio <= 0 or self.n_sections < 1:
             raise ValueError(f"AxialMap needs ratio >= 1 and n_sections >= 1, got {self.ratio}, {self.n_sections}")
 
     @property

@@ -24,7 +24,7 @@ from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 from isofield.spec import Spec
 
-MAX_RATIO, MIN_RATIO = 20, 1
+MAX_RATIO, MIN_RATIO = 20, Fraction(9, 10)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
+from isofield.cli.completion import add_completion
 from isofield.cli.estimate import add_estimate
 from isofield.cli.init import add_init
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config, add_json, add_run
+from isofield.cli.teaching import teach
 from isofield.config import Config, Sections, load_config, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
@@ -35,10 +37,16 @@ STAGES = {
     "preview": "reconstruct and report on a few blocks, and say what the whole run costs at their speed",
 }
 TAKES_JOB = ("fit", "blend", "pyramid")
+PRINTS: dict[str, Callable[[RunPaths], Path]] = {
+    "plan": lambda paths: paths.plan,
+    "measure": lambda paths: paths.metrics,
+    "preview": lambda paths: paths.preview_numbers,
+}
+"""Stages that end in numbers, and the JSON file that holds them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 when a stage failed, 2 for input that cannot be used."""
+    """Run one command. Returns what it exits with: see `teaching.EXIT_CODES`."""
     # Threads that spin while they wait make torch many times slower on a machine that does something else too; those that
     # sleep at once make it a third slower on one that does not. A short spin does neither.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,8 +71,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="isofield",
         description="Isotropic volumes from anisotropic 3-D microscopy.",
-        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, finish, measure, report, tidy. "
-        "snakemake --configfile CONFIG runs all of them, in parallel and only where something is missing.",
     )
     top.add_argument("--version", action="version", version=f"isofield {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -74,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
         add_config(command)
         if name in TAKES_JOB:
             command.add_argument("--job", type=int, help="which job, counted from 0 (default: all, one after the other)")
+        if name in PRINTS:
+            add_json(command, "print what was written as JSON too")
         command.set_defaults(run=_run_stage)
     add_estimate(commands)
     status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
@@ -90,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
     defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")
     defaults.set_defaults(run=_run_config)
-    return top
+    add_completion(commands, parser)
+    return teach(top)
 
 
 def _run_stage(args: argparse.Namespace) -> int:
@@ -102,7 +111,10 @@ def _run_stage(args: argparse.Namespace) -> int:
     knows_output = isinstance(config, Config) or "output" in config
     paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
-    return _stage(name)(config, paths, job) or 0
+    status = _stage(name)(config, paths, job) or 0
+    if getattr(args, "json", False):
+        sys.stdout.write(PRINTS[name](paths).read_text(encoding="utf-8"))
+    return status
 
 
 def _stage(name: str) -> Callable:
