@@ -1,6 +1,13 @@
 # The typed configuration, the layout that follows from the volume's metadata, and what rules depend on.
+import os
 import sys
 from pathlib import Path
+
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+# Where isofield is not installed, as in a catalog that only looks, the workflow is read with the library beside it.
+sys.path.append(str(CHECKOUT / "src"))
+# envs/isofield.yaml installs isofield from there.
+os.environ.setdefault("ISOFIELD_CHECKOUT", str(CHECKOUT))
 
 from snakemake.exceptions import WorkflowError
 

@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
     except InputError as error:
         say(f"isofield {args.command}: {error}")
         return EXIT_INPUT
@@ -61,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(stopped))
         return EXIT_FAILED
     except BrokenPipeError:
+        # Whoever read, as in `isofield config | head`, has enough; Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except KeyboardInterrupt:
         say(f"isofield {args.command}: interrupted")
