@@ -44,7 +44,7 @@ def home(tmp_path_factory) -> Path:
     """A folder as a checkout looks to whoever types the guides' commands in it, with a volume."""
     folder = tmp_path_factory.mktemp("guides")
     rng = np.random.default_rng(0)
-    tifffile.imwrite(folder / "my_volume.tif", rng.integers(0, 255, (6, 80, 72), dtype=np.uint8))
+    tifffile.imwrite(folder / "my_volume.tif", rng.integers(0, 255, (6, 104, 96), dtype=np.uint8))
     (folder / "docs").mkdir()
     shutil.copy(DOCS / "open_result.py", folder / "docs")
     return folder
@@ -96,8 +96,8 @@ def test_every_command_of_the_guides_runs(home):
     assert re.search(r"missing +0", quick["isofield status results/my_volume"])
     assert "neuroglancer" in quick["isofield view results/my_volume"].lower()
     opened = quick["python docs/open_result.py results/my_volume"]
-    assert "isotropic  (60, 80, 72) voxels of [4.0, 4.0, 4.0] nm, uint8, first centre at [2.0, 2.0, 2.0] nm" in opened
-    assert "measured   (6, 80, 72) voxels of [40.0, 4.0, 4.0] nm" in opened
+    assert "isotropic  (60, 104, 96) voxels of [4.0, 4.0, 4.0] nm, uint8, first centre at [2.0, 2.0, 2.0] nm" in opened
+    assert "measured   (6, 104, 96) voxels of [40.0, 4.0, 4.0] nm" in opened
     again = next(
         text for (guide, line), text in printed.items() if guide == "your-own-volume.md" and line.startswith("snakemake")
     )

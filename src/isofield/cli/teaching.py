@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'isofield completion zsh > "${fpath[1]}/_isofield"',
     ),
 }
-"""Command lines for each command, as a user would type them. A test parses them all."""
+"""Command lines for each command, as a user would type them; a command may have them as its epilog instead. A test parses all."""
 
 EXIT_CODES = """\
 Exit codes:
@@ -73,8 +73,14 @@ def teach(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
     top.formatter_class, top.epilog = Teaching, f"{BEGIN}\n\n{EXIT_CODES}"
     for name, command in commands_below(top):
         command.formatter_class = Teaching
-        command.epilog = "\n".join(["Examples:", *(f"  {line}" for line in EXAMPLES.get(name, ()))])
+        command.epilog = "\n".join(["Examples:", *(f"  {line}" for line in examples_of(name, command))])
     return top
+
+
+def examples_of(name: str, command: argparse.ArgumentParser) -> tuple[str, ...]:
+    """Command lines for a command; of the epilog what is one."""
+    lines = EXAMPLES.get(name) or (command.epilog or "").splitlines()
+    return tuple(line.strip() for line in lines if line.strip().startswith(("isofield ", "snakemake ")))
 
 
 def commands_below(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
