@@ -37,7 +37,8 @@ SECTIONS = (
 )
 GAUSSIAN = (
     "Fluorescence sees as deep as its point spread function is long, often deeper than the next section. Then take the Gaussian; "
-    "its full width at half maximum comes from beads or from the optics:"
+    "its full width at half maximum comes from beads or from the optics. Where it is wide, `isofield plan` says how much "
+    "blocks.context_vox must grow:"
 )
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|h5|hdf5?|zarr|n5|nrrd|nhdr|mrc|rec|czi|lif|nd2|ims)$|/+$", re.IGNORECASE)
 
