@@ -4,7 +4,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: demo test test-slurm test-faults soak test-all lint format docs clean
+.PHONY: demo test test-slurm test-faults soak test-all lint format docs rulegraph clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff, snakefmt, snakemake --lint"
 	@echo "make docs      regenerate config/config.yaml, config/schema.json, config/README.md"
+	@echo "make rulegraph redraw the README's picture of the rules (needs graphviz)"
 
 # The environment is made anew when what it is made from changes.
 $(BIN)/.installed: pyproject.toml envs/constraints.txt
@@ -59,6 +60,12 @@ docs: $(BIN)/.installed
 	$(BIN)/isofield config > config/config.yaml
 	$(BIN)/isofield config --schema > config/schema.json
 	$(BIN)/isofield config --table > config/README.md
+
+# Rule `all`, which everything points at, is left out.
+rulegraph: $(BIN)/.installed
+	$(RUN) snakemake --quiet all --forceall --rulegraph dot --configfile config/demo.yaml \
+	  | sed -e 's/bgcolor=white/bgcolor=white, rankdir=LR/' -e '/-> 0$$/d' -e '/label = "all"/d' \
+	  | dot -Tsvg -o docs/images/rulegraph.svg
 
 clean:
 	rm -rf .venv .snakemake build .pytest_cache .ruff_cache .hypothesis

@@ -26,7 +26,8 @@ from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 from isofield.spec import Spec
 
-MAX_RATIO, MIN_RATIO = 20, 1
+MAX_RATIO, MIN_RATIO = 20, Fraction(9, 10)
+"""Section thickness over pixel size. A little less than 1: such stacks are isotropic but for the blur of the optics."""
 
 
 LABELLED = "origin-1"
@@ -74,7 +75,7 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
         raise InputError(
             "source.voxel_size_nm",
             [float(v) for v in info.voxel_size_nm],
-            f"gives an anisotropy of {float(ratio):g}, outside {MIN_RATIO} to {MAX_RATIO}",
+            f"gives an anisotropy of {float(ratio):g}, outside {float(MIN_RATIO):g} to {MAX_RATIO}",
             "Check the order (z, y, x) and the unit (nm)",
         )
     roi = measured_roi(info, config.source.roi_nm)

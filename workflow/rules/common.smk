@@ -1,8 +1,18 @@
 # The typed configuration, the layout that follows from the volume's metadata, and what rules depend on.
+import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+if find_spec("isofield") is None:
+    raise WorkflowError(
+        f"isofield is not installed beside this snakemake: pip install -c {CHECKOUT}/envs/constraints.txt -e {CHECKOUT}"
+    )
+# envs/isofield.yaml installs it from there.
+os.environ.setdefault("ISOFIELD_CHECKOUT", str(CHECKOUT))
 
 from isofield.config import make_config, section_mark
 from isofield.cost.rules import asked_for

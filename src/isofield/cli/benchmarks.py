@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from isofield.cli.options import EXIT_FAILED, add_overrides
+from isofield.cli.options import EXIT_FAILED, add_json, add_overrides
 from isofield.config import load_config
 
 
@@ -30,6 +30,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     quality.add_argument("--device", default="auto", help="auto, cpu or cuda")
     quality.add_argument("--seed", type=int, default=0)
     add_overrides(quality, "change isofield's defaults")
+    add_json(quality)
     quality.set_defaults(run=_run_benchmark_quality)
     _add_sections(kinds)
     speed = kinds.add_parser(
@@ -46,6 +47,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     speed.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     speed.add_argument("--device", default="auto", help="auto, cpu or cuda")
     add_overrides(speed, "change isofield's defaults")
+    add_json(speed)
     speed.set_defaults(run=_run_benchmark_speed)
 
 
@@ -82,7 +84,9 @@ def _run_benchmark_quality(args: argparse.Namespace) -> int:
 
     setting, factors, methods = quality_setting(args)
     table = benchmark_quality(setting, factors, methods)
-    if len(table):
+    if args.json:
+        print(table.to_json(orient="records", indent=2))
+    elif len(table):
         print(markdown(table), end="")
     return 0 if len(table) == len(factors) * len(methods) else EXIT_FAILED
 
@@ -98,4 +102,4 @@ def _run_benchmark_speed(args: argparse.Namespace) -> None:
     table = benchmark.run()
     if args.out:
         write_bytes_atomic(Path(args.out) / "speed.csv", table.to_csv(index=False).encode())
-    print("\n".join(lines(table, benchmark)))
+    print(table.to_json(orient="records", indent=2) if args.json else "\n".join(lines(table, benchmark)))
