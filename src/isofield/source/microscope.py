@@ -26,13 +26,14 @@ def describe(path: Path, dataset: str | None) -> Stored:
     Raises InputError for several scenes without a choice, and for files that the plugin cannot read. Loads dask.
     """
     kind = _kind(path)
-    image = _scene(kind, str(path), "", 0, os.getpid())
+    modified = path.stat().st_mtime_ns
+    image = _scene(kind, str(path), "", modified, os.getpid())
     scenes = [str(scene) for scene in image.scenes]
     if dataset is None and len(scenes) > 1:
         limit = f"holds {len(scenes)} scenes ({', '.join(scenes[:8])})"
         raise InputError("source.path", str(path), limit, "Set source.dataset to the name or the number of one")
     name = _chosen(dataset, scenes, path)
-    image = _scene(kind, str(path), name, path.stat().st_mtime_ns, os.getpid())
+    image = _scene(kind, str(path), name, modified, os.getpid())
     array = image.xarray_dask_data
     names = [_AXES.get(str(axis).lower(), str(axis).lower()) for axis in array.dims]
     shape = tuple(int(n) for n in array.shape)
@@ -80,8 +81,9 @@ def _scene(kind: str, path: str, scene: str, mtime_ns: int, pid: int):
     reader = library(f"bioio_{kind}", "bioio", path)
     exceptions = library("bioio_base.exceptions", "bioio", path)
     try:
-        image = reader.Reader(path, chunk_dims=["Y", "X"])
-        if scene:
+        # The plugin for ND2 reads frames and takes no wish.
+        image = reader.Reader(path) if kind == "nd2" else reader.Reader(path, chunk_dims=["Y", "X"])
+        if image.scenes and scene:
             image.set_scene(scene)
         return image
     except (exceptions.UnsupportedFileFormatError, OSError, ValueError, RuntimeError) as error:

@@ -58,7 +58,11 @@ def load(stored: Stored) -> MemmappedArray:
 
 
 def _header(path: Path) -> tuple[np.recarray, np.dtype]:
-    """The header, and the dtype of the voxels: IMOD's bytes are unsigned unless its flags say otherwise."""
+    """The header, and the dtype of the voxels.
+
+    Bytes are signed since MRC2014. Those of IMOD are unsigned unless its flags say otherwise, and those of whoever states a
+    maximum above 127 must be.
+    """
     import numpy as np
 
     mrcfile = library("mrcfile", "formats", path)
@@ -68,8 +72,10 @@ def _header(path: Path) -> tuple[np.recarray, np.dtype]:
         dtype = mrcfile.utils.data_dtype_from_header(header)
     except ValueError as error:
         raise InputError("source.path", str(path), f"is a damaged MRC ({error})", "Copy it again") from error
-    stamp, flags = struct.unpack_from(f"{'>' if header.nx.dtype.byteorder == '>' else '<'}2i", header.extra2.tobytes(), _IMOD_AT)
-    if dtype == np.int8 and stamp == _IMOD_STAMP and not flags & _IMOD_SIGNED:
+    order = ">" if header.nx.dtype.byteorder == ">" else "<"
+    stamp, flags = struct.unpack_from(f"{order}2i", header.extra2.tobytes(), _IMOD_AT)
+    unsigned = not flags & _IMOD_SIGNED if stamp == _IMOD_STAMP else float(header.dmax) > np.iinfo(np.int8).max
+    if dtype == np.int8 and unsigned:
         dtype = np.dtype(np.uint8)
     return header, dtype
 

@@ -51,8 +51,11 @@ def describe(path: Path | Place, dataset: str | None) -> Stored:
 def load(stored: Stored) -> TensorstoreArray:
     """The stored array, read when indexed."""
     place: Place = stored.path  # type: ignore[assignment]
-    chunks = tuple(int(n) for n in _attributes(place)["blockSize"])
-    return TensorstoreArray(place, {"driver": "n5"}, stored.dtype, chunks)
+    attributes = _attributes(place)
+    # Told what it needs: of units and resolution tensorstore accepts one convention and refuses arrays of the others.
+    needed = {key: attributes[key] for key in ("dimensions", "blockSize", "dataType", "compression") if key in attributes}
+    spec = {"driver": "n5", "metadata": needed, "assume_metadata": True}
+    return TensorstoreArray(place, spec, stored.dtype, tuple(int(n) for n in attributes["blockSize"]))
 
 
 def _attributes(place: Place) -> dict:

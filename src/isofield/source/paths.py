@@ -89,7 +89,7 @@ def _file_format(path: Path) -> str:
         # HDF5 allows a user block of 512 bytes before its signature; MATLAB writes one.
         file.seek(512)
         if _HDF5_START in (start[:8], file.read(8)):
-            return "hdf5"
+            return "ims" if _reader("ims").is_imaris(path) else "hdf5"
     raise InputError("source.path", str(path), "is a file of no known format", _KNOWN)
 
 

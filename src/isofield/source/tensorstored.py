@@ -16,6 +16,10 @@ from isofield.storage.place import Place
 if TYPE_CHECKING:
     import numpy as np
 
+_RETRIES = {"max_retries": 5, "initial_delay": "250ms", "max_delay": "4s"}
+_CONTEXT = {f"{name}_request_retries": _RETRIES for name in ("http", "s3", "gcs")}
+"""A server that is gone is to be reported within seconds; tensorstore would try for a quarter of an hour."""
+
 
 class TensorstoreArray:
     """An array of a store, opened once per process; indices start at 0. Can be pickled.
@@ -27,7 +31,7 @@ class TensorstoreArray:
         import numpy as np
 
         self._place, self.dtype, self.chunks = place, np.dtype(dtype), chunks
-        self._spec = json.dumps({**spec, "kvstore": kvstore(place), "open": True}, sort_keys=True)
+        self._spec = json.dumps({**spec, "kvstore": kvstore(place), "open": True, "context": _CONTEXT}, sort_keys=True)
         self.shape = tuple(int(n) for n in self._array().shape)
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
@@ -76,10 +80,10 @@ def kvstore(place: Place) -> dict[str, object]:
 
 
 def _failure(place: Place, error: Exception) -> InputError:
-    """Names the kind of failure alone: what the library says of it may repeat what was sent."""
-    kind = str(error).partition(":")[0]
-    kind = kind if kind.isupper() else type(error).__name__
+    """On the network the kind of failure alone: what the library says of it may repeat what was sent."""
+    kind, _, reason = str(error).partition(" [")[0].partition(": ")
+    kind, reason = (kind, reason.removeprefix(f"{kind}: ")) if kind.isupper() else (type(error).__name__, str(error))
     if isinstance(place, LocalPlace):
-        return InputError("source.path", str(place), f"is damaged or cannot be read ({kind}: {error})", "Copy it again")
+        return InputError("source.path", str(place), f"is damaged or cannot be read ({kind}: {reason})", "Copy it again")
     limit = f"the server cannot be reached or fails, or the array is damaged ({kind})"
     return InputError("source.path", str(place), limit, "Check the network, and that the array opens elsewhere")
