@@ -100,6 +100,8 @@ class Config(Spec):
                 f"is given but the operator is {self.operator!r}",
                 "Set measurement.operator: gaussian, or drop fwhm_nm",
             )
+        if self.measurement.objective:
+            _check_objective(self.measurement, self.operator)
         _check_kernels(self.source, self.measurement)
         return self
 
@@ -128,6 +130,17 @@ def kernel_in_force(source: SourceSpec, measurement: MeasurementSpec) -> KernelF
     if source.simulate and source.simulate.kernel:
         return source.simulate.kernel
     return KernelFile("measurement", measurement.kernel_file, measurement.kernel_voxel_nm) if measurement.kernel_file else None
+
+
+def _check_objective(measurement: MeasurementSpec, operator: Operator) -> None:
+    """An objective is given where the profile is gaussian and nothing else says how wide."""
+    key, shown = "measurement.objective", measurement.objective.model_dump()  # type: ignore[union-attr]
+    if operator != "gaussian":
+        raise InputError(
+            key, shown, f"is given but the operator is {operator!r}", "Set measurement.operator: gaussian, or drop it"
+        )
+    if measurement.fwhm_nm:
+        raise InputError(key, shown, f"is given beside measurement.fwhm_nm {measurement.fwhm_nm:g}", "Drop one of the two")
 
 
 def _check_kernels(source: SourceSpec, measurement: MeasurementSpec) -> None:

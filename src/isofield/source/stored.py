@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.source.units import StatedSize
+from isofield.storage.local import LocalPlace
 from isofield.storage.place import Place
 
 _AXIS_NAMES = {"z": "z", "y": "y", "x": "x", "c": "c", "channel": "c", "t": "t", "time": "t"}
@@ -118,3 +119,10 @@ def contents_identity(uri: str, contents: Iterable[tuple[str, bytes]]) -> dict[s
         listing.update(f"{name}\0{len(content)}\n".encode() + content)
         n_files, n_bytes = n_files + 1, n_bytes + len(content)
     return {"path": uri, "n_files": n_files, "n_bytes": n_bytes, "listing": listing.hexdigest()}
+
+
+def place_identity(place: Place, files: Mapping[str, bytes]) -> dict[str, str | int]:
+    """Identity of a store by the metadata files in it: by times in a folder, by contents on the network."""
+    if isinstance(place, LocalPlace):
+        return files_identity(place.path, [place.path / name for name in files])
+    return contents_identity(str(place), files.items())

@@ -158,6 +158,11 @@ class RemotePlace:
         return self.uri.partition(":")[0].replace("https", "http")
 
     @property
+    def anonymous(self) -> bool:
+        """Whether requests to S3 go out unsigned."""
+        return self._scheme == "s3" and not _has_s3_credentials()
+
+    @property
     def _fs(self) -> AsyncFileSystem:
         return self._filesystem(asynchronous=False)
 
@@ -165,7 +170,7 @@ class RemotePlace:
         try:
             import fsspec
 
-            anonymous = {"anon": True} if self._scheme == "s3" and not _has_s3_credentials() else {}
+            anonymous = {"anon": True} if self.anonymous else {}
             return fsspec.filesystem(self.uri.partition(":")[0], asynchronous=asynchronous, use_listings_cache=False, **anonymous)
         except ImportError as error:
             extra = _EXTRA[self._scheme]
