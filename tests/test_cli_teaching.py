@@ -98,7 +98,7 @@ def completed(*words: str) -> list[str]:
 
 def test_bash_completes_commands_and_options():
     assert completed("isofield", "sta") == ["status"]
-    assert set(completed("isofield", "benchmark", "")) == {"quality", "speed"}
+    assert set(completed("isofield", "benchmark", "")) == {"quality", "sections", "speed"}
     assert completed("isofield", "estimate", "--gp") == ["--gpus"]
     assert completed("isofield", "nonsense") == []
 
