@@ -15,7 +15,7 @@ from isofield.report.page import build_page
 
 IMAGES = {name: np.full((20, 30), 40.0 * k) for k, name in enumerate(PICTURES)}
 VIEWS = [
-    BadSectionView(17, 700.0, "missing", "one value all over", "100% of it has a single value", IMAGES),
+    BadSectionView(17, 700.0, "missing", "nothing was recorded", "100% of it has a single value", IMAGES),
     BadSectionView(40, 1620.0, "listed", "named in sections.bad", "<b>&", {}),
 ]
 
@@ -23,7 +23,7 @@ VIEWS = [
 def test_every_section_is_listed_with_its_grounds():
     html = str(bad_sections_html(VIEWS, 125, (0, 120)))
     assert "2 of 125 sections are not believed" in html
-    for text in ('<th scope="row">17</th>', "700 nm", "missing: one value all over", "100% of it", "1.62 µm", "&lt;b&gt;&amp;"):
+    for text in (">17</th>", "700 nm", "missing: nothing was recorded", "100% of it", "1.62 µm", "&lt;b&gt;&amp;"):
         assert text in html
     assert "1 of 9 sections is" in bad_sections_html(VIEWS[:1], 9, (0, 120))
 

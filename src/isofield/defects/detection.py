@@ -10,7 +10,7 @@ from isofield.defects.spec import BadSection, Kind, SectionsSpec
 
 WORDS: dict[Kind, str] = {
     "listed": "named in sections.bad",
-    "missing": "one value all over",
+    "missing": "nothing was recorded",
     "faint": "without contrast",
     "saturated": "at the highest value",
     "duplicate": "a copy of its neighbour",

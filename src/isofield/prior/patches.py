@@ -23,7 +23,8 @@ AXIAL_END_SHARE = 0.1
 only; a prior that never saw that has a quarter more squared error in the outermost section (docs/method.md)."""
 
 GAP_SHARE = 0.2
-"""Share of patches that are degraded as if sections were missing, where the volume lacks some."""
+"""Share of patches that are degraded as if sections were missing, where the volume lacks some. On fib25_a at x8 a prior that is
+shown such patches, and told where, gains 0.5 dB in the gaps and loses nothing elsewhere; not told, it gains nothing."""
 MAX_GAP, MAX_GAPS = 4, 64
 """Sections of the longest gap, and how many gaps, by length and place, conditions are made with at most."""
 
