@@ -5,14 +5,14 @@ answers with the exit status of the process (negative: the signal that ended it)
 
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
 `count`); after_s, signal: sent from outside after that time; files, signal: sent once a glob pattern below `root` has so many;
-memory_bytes: limit on address space beyond what is mapped already; nan_blocks: the denoiser answers NaN for these blocks.
+memory_blocks: a fit of more blocks than that at once asks torch for more memory than there is; nan_blocks: the denoiser answers
+NaN for these blocks.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+LIMIT_S = 1200.0
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
@@ -87,6 +88,22 @@ def without_answer(blocks: list[int], argv: list[str]) -> None:
     fitting.load_prior = load_broken
 
 
+def little_memory(n_blocks: int) -> None:
+    """From now on a fit of more than `n_blocks` at once meets the error of torch's allocator."""
+    import torch
+
+    from isofield.stages import fitting
+
+    fit_fields = fitting.fit_fields
+
+    def fit(blocks, *rest):
+        if len(blocks) > n_blocks:
+            torch.empty(2**60, dtype=torch.uint8)
+        return fit_fields(blocks, *rest)
+
+    fitting.fit_fields = fit
+
+
 def child(job: dict) -> None:
     """What the forked process does; never returns."""
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -98,9 +115,8 @@ def child(job: dict) -> None:
 
         if job.get("nan_blocks"):
             without_answer(job["nan_blocks"], job["argv"])
-        if job.get("memory_bytes"):
-            mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (mapped + job["memory_bytes"],) * 2)
+        if job.get("memory_blocks") is not None:
+            little_memory(job["memory_blocks"])
         operations = suicide(sys.maxsize if job.get("kill_at") is None else job["kill_at"], job["root"])
         status = main(job["argv"])
     except SystemExit as error:
@@ -135,7 +151,11 @@ def run(job: dict) -> dict:
                 return {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begun}
             time.sleep(0.002)
         os.kill(pid, getattr(signal, job["signal"]))
-    _, status = os.waitpid(pid, 0)
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() - begun > LIMIT_S:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    status = ended[1]
     return {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begun}
 
 
