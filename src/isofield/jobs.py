@@ -169,16 +169,6 @@ def shards_in(shape: ZYX, shard_vox: int, region: Roi | None) -> CellBox:
     return CellBox.whole(whole) if region is None else CellBox(whole, _cells(region, (shard_vox,) * 3))
 
 
-def level_shards(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]:
-    """Shards of a level, of that shape, that hold what lies over a region of level 0, in C order."""
-    whole = Roi(ZYX(0, 0, 0), shape)
-    over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end)).intersect(whole)
-    cells = shards_in(shape, shard_vox, over)
-    return [
-        Roi(ZYX(*(p * shard_vox for p in cells.position(k))), ZYX(*(shard_vox,) * 3)).intersect(whole) for k in range(len(cells))
-    ]
-
-
 def _cells(region: Roi, side: Sequence[int]) -> Roi:
     """Cells of a grid with this side that `region` meets."""
     begin = [o // s for o, s in zip(region.offset, side, strict=True)]

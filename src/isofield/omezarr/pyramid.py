@@ -8,7 +8,7 @@ import numpy as np
 
 from isofield.geometry import ZYX, Roi
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import Location, level_shape, read_region, shard_path, write_shard
+from isofield.omezarr.store import Location, level_shape, read_region, shard_path, shard_rois, write_shard
 
 _SLAB_VOX = 32
 
@@ -29,6 +29,12 @@ def downsample_shard(path: Location, level: int, roi: Roi, reduce: Callable[[np.
         fine = read_region(path, level - 1, below(path, level, slab))
         slabs.append(to_dtype((reduce or mean_2x2x2)(fine), fine.dtype))
     write_shard(path, level, roi, np.concatenate(slabs))
+
+
+def level_shards(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]:
+    """Shards of a level, of that shape, that hold what lies over a region of level 0, in C order."""
+    over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end))
+    return shard_rois(shape, shard_vox, over.intersect(Roi(ZYX(0, 0, 0), shape)))
 
 
 def below(path: Location, level: int, roi: Roi) -> Roi:

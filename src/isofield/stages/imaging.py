@@ -8,10 +8,9 @@ from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
-from isofield.jobs import level_shards
 from isofield.omezarr import labels
 from isofield.omezarr.metadata import DisplayWindow, level_shapes
-from isofield.omezarr.pyramid import below, downsample_shard
+from isofield.omezarr.pyramid import below, downsample_shard, level_shards
 from isofield.omezarr.regions import Claim, lay_claim, others
 from isofield.omezarr.store import create_canvas, is_written, set_provenance
 from isofield.paths import RunPaths

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isofield.geometry import ZYX, Roi
-from isofield.jobs import level_shards
+from isofield.omezarr.pyramid import level_shards
 from isofield.omezarr.readback import DamagedShardError, Level, StoredShard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
