@@ -61,7 +61,8 @@ def recompute(config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, 
         with TemporaryDirectory(prefix="isofield-verify-") as folder:
             scratch = FieldStore(folder, store.fingerprint)
             Fitter(config, scratch, measured, denoise, about, device).fit([*done, *skipped])
-            renderer = BlockRenderer(scratch, measured, device)
+            # As blend does, whatever device the fields were fitted on.
+            renderer = BlockRenderer(scratch, measured, torch.device("cpu"))
             for index in done:
                 _compare(index, store, scratch, renderer, plan, paths, again)
             for index in skipped:
