@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from functools import partial
 
 import pytest
 
@@ -126,7 +127,9 @@ def test_exit_codes_are_the_documented_ones(tmp_path):
 
 def test_an_interrupted_command_says_so_and_exits_with_130():
     """It is stopped while it waits for somebody to read what it prints."""
-    process = isofield("config", "--schema", stdout=subprocess.PIPE)
+    # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = isofield("config", "--schema", stdout=subprocess.PIPE, preexec_fn=heard)
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
     waiting = 0
     begun = time.monotonic()

@@ -75,7 +75,9 @@ def run(line: str, folder: Path) -> str:
 def view(line: str, folder: Path, environment: dict[str, str]) -> str:
     log = folder / "view.log"
     with log.open("w") as file:
-        process = subprocess.Popen(shlex.split(line), cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            shlex.split(line), cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, preexec_fn=hear_interrupts
+        )
         begun = time.monotonic()
         while "Ctrl-C" not in log.read_text() and process.poll() is None and time.monotonic() - begun < 120:
             time.sleep(0.1)
@@ -84,7 +86,11 @@ def view(line: str, folder: Path, environment: dict[str, str]) -> str:
     return log.read_text()
 
 
-@pytest.mark.timeout(1800)
+def hear_interrupts() -> None:
+    """Tests that a shell started in the background ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_every_command_of_the_guides_runs(home):
     """In the order of reading: the first guide makes the run that the others look at."""
     printed = {}
