@@ -24,7 +24,8 @@ _KNOWN = (
     "Known are OME-TIFF, TIFF, a folder of slices, HDF5, IMS, Zarr, OME-Zarr, N5, neuroglancer precomputed, NRRD, MRC, CZI, LIF, "
     "ND2 and phantom:tissue (docs/formats.md)"
 )
-_FILES_ONLY = (".tif", ".tiff", ".h5", ".hdf5", ".hdf", ".ims", ".mrc", ".nrrd", ".nhdr", ".czi", ".lif", ".nd2")
+_REMOTE_FILES = {(".tif", ".tiff"): "tiff", (".h5", ".hdf5", ".hdf"): "hdf5"}
+_LOCAL_FILES = (".ims", ".mrc", ".nrrd", ".nhdr", ".czi", ".lif", ".nd2")
 _STARTS = {
     **dict.fromkeys(_TIFF_STARTS, "tiff"),
     b"NRRD000": "nrrd",
@@ -52,18 +53,21 @@ def kernel_identity(choice: KernelFile | None) -> dict[str, str]:
 def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
     """The reader module (`describe`, `load`) for an expanded `source.path`, and the path or place to give it.
 
-    Files are known by their first bytes, folders by what they hold; what is not on a local file system is Zarr. Raises
-    InputError for everything else.
+    Files are known by their first bytes, folders by what they hold, files on the network by their names. Raises InputError for
+    everything else.
     """
     if uri.startswith("phantom:"):
         return _reader("phantom"), Path(uri)
     uri = _PREFIX.sub("", uri).removeprefix("file://")
     if is_remote(uri):
         uri = checked_uri(uri, "source.path", READABLE)
-        if uri.lower().endswith(_FILES_ONLY):
-            limit = "is a single file on the network, where only Zarr, OME-Zarr, N5 and precomputed volumes are read"
+        if uri.lower().endswith(_LOCAL_FILES):
+            limit = "is a file that is read on this machine alone; of files, TIFF and HDF5 may lie on the network"
             raise InputError("source.path", uri, limit, "Copy or mount it and give its local path, or convert it to OME-Zarr")
         place = place_of(uri, "source.path")
+        for suffixes, reader in _REMOTE_FILES.items():
+            if uri.lower().endswith(suffixes):
+                return _reader(reader), place
         return _reader(_store_format(place) or "zarr_store"), place
     path = Path(uri)
     if path.is_file():

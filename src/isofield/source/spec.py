@@ -48,9 +48,9 @@ class SourceSpec(Spec):
 
     path: str = Field(
         min_length=1,
-        description="file, folder or store to read: OME-TIFF, TIFF, folder of TIFF, PNG or JPEG slices, HDF5, IMS, MRC, NRRD, "
-        "CZI, LIF, ND2, Zarr, OME-Zarr, N5, neuroglancer precomputed (these four also at s3://, gs://, http:// and https://), or "
-        "phantom:tissue for the synthetic demo volume; $VAR and ${VAR:-default} are expanded; see docs/formats.md",
+        description="file, folder or store to read: OME-TIFF, TIFF, HDF5, Zarr, OME-Zarr, N5, neuroglancer precomputed (all "
+        "these also at s3://, gs://, http:// and https://), folder of TIFF, PNG or JPEG slices, IMS, MRC, NRRD, CZI, LIF, ND2, "
+        "or phantom:tissue for the synthetic demo volume; $VAR and ${VAR:-default} are expanded; see docs/formats.md",
     )
     dataset: str | None = Field(
         None,
