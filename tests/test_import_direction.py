@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
         "paths",
         "configdoc",
         "progress",
+        "parallel",
         "locking",
     },
     {
@@ -52,6 +53,7 @@ SIDEWAYS: dict[tuple[str, str], str] = {
     ("omezarr", "storage"): "an image lies in a folder or in an object store",
     ("source", "storage"): "a volume lies in a folder or in an object store",
     ("paths", "storage"): "the image may be given by its address",
+    ("parallel", "progress"): "whoever watches is told where",
     ("locking", "progress"): "whoever waits for a lock says so",
     ("storage", "records"): "local files are published atomically",
     ("config", "records"): "a stage is told what it was given by a fingerprint",

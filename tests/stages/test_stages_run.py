@@ -107,6 +107,16 @@ def test_the_same_run_elsewhere_is_the_same_bytes(finished, tmp_path):
     assert other.shards() != finished.shards()
 
 
+def test_figures_are_the_same_on_any_number_of_threads(run, finished):
+    many = run.changed(run={"threads_per_job": 3})
+    run.paths.metrics.unlink()
+    run.paths.block_metrics.unlink()
+    assert many.stage("measure") == 0
+    figures = [{k: v for k, v in one.metrics().items() if k not in ("made_from", "checksum")} for one in (many, finished)]
+    assert figures[0] == figures[1]
+    assert run.paths.block_metrics.read_bytes() == finished.paths.block_metrics.read_bytes()
+
+
 # --- sections of the configuration: what a stage reads is what it declares ---
 
 

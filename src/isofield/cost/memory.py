@@ -62,11 +62,11 @@ def pyramid_job_bytes(shard_vox: int, shape: Sequence[int], itemsize: int) -> in
     return LIGHT_INTERPRETER_BYTES + prod(coarse) * 6 * itemsize + slab * (8 + 3 * itemsize)
 
 
-def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bool) -> int:
-    """Peak resident bytes of the metrics: one block and its surroundings, several times over, and a row per
+def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bool, n_threads: int) -> int:
+    """Peak resident bytes of the metrics: per thread one block and its surroundings, several times over, and a row per
     block that is measured."""
     vox = prod(side + 16 for side in write_shape)
-    return INTERPRETER_BYTES + vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
+    return INTERPRETER_BYTES + n_threads * vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
 
 
 def plan_job_bytes(n_sample_vox: int, n_blocks: int, itemsize: int) -> int:

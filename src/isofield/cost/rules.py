@@ -86,7 +86,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     plan_bytes = memory.plan_job_bytes(config.intensity.n_sample_vox, n_blocks, itemsize)
     blend_bytes = memory.blend_job_bytes(seen, shard_vox, layout.shape, itemsize)
     pyramid_bytes = memory.pyramid_job_bytes(shard_vox, layout.shape, itemsize)
-    measure_bytes = memory.measure_job_bytes(grid.core, n_measured, has_truth)
+    measure_bytes = memory.measure_job_bytes(grid.core, n_measured, has_truth, config.run.threads_per_job)
     rows = (
         ("plan", 1, plan_s, plan_bytes),
         ("train", 1, train_s, memory.train_job_bytes(config.prior, measured_vox, itemsize)),

@@ -40,6 +40,12 @@ class SeamScore:
                 own[offset] = mean
         return _score(own)
 
+    def merge(self, other: SeamScore) -> None:
+        """Count the faces that `other` counted."""
+        for place, total in other._sums.items():
+            self._sums[place] = self._sums[place] + total
+            self._counts[place] += other._counts[place]
+
     def _comparable(self, axis: int, offset: int) -> bool:
         if abs(offset) < MIN_DISTANCE_VOX:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from math import ceil
 
@@ -13,13 +14,14 @@ from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
 from isofield.jobs import blocks_reaching, share
 from isofield.omezarr.store import read_region
+from isofield.parallel import in_parallel
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import sealed, write_bytes_atomic, write_json
+from isofield.records import BlockRecord, sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -30,16 +32,19 @@ BASELINES = ("nearest", "linear", "cubic")
 
 
 def measure_run(config: Sections, paths: RunPaths) -> None:
-    """Write metrics.json and metrics.parquet. Memory is bounded by one block and its surroundings."""
+    """Write metrics.json and metrics.parquet. Memory is bounded by one block per thread and its surroundings."""
     choose_device("cpu", config.run.threads_per_job)
     plan = Plan.load(paths.plan)
     measurer = Measurer(config, plan, paths)
     wanted = chosen_blocks(plan, config.quality.max_blocks)
     progress = Progress("measure", len(wanted), "blocks")
     rows = []
-    for done, index in enumerate(wanted, start=1):
-        rows.append(measurer.block(index))
-        progress.update(done)
+    # Records are read here, in one thread: packs are kept open for the next block.
+    known = ((index, measurer.store.read(index)) for index in wanted)
+    for row, part in in_parallel(measurer.alone, known, config.run.threads_per_job):
+        rows.append(row)
+        measurer.add(part)
+        progress.update(len(rows))
     measurer.spectra()
     write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False, write_page_checksum=True))
     write_json(paths.metrics, sealed({"made_from": config.mark, **measurer.summary()}))
@@ -67,19 +72,36 @@ class Measurer:
         self.bounds = plan.jobs.region or self.grid.bounds
         self.store = fitted_store(paths)
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
+        self._begin()
+        self.spectrum: dict[str, DirectionalSpectra] = {}
+
+    def _begin(self) -> None:
         methods = ("isotropic", *BASELINES)
         self.similarity = {name: Similarity(self.full_scale) for name in methods} if self.truth is not None else {}
         self.seams = SeamScore(self.axial.ratio)
         self.residual = {"isotropic": 0.0, "cubic": 0.0}
         self.n_residual = 0
-        self.spectrum: dict[str, DirectionalSpectra] = {}
 
-    def block(self, index: int) -> dict[str, object]:
-        """Row of one block, over what it owns."""
+    def alone(self, block: tuple[int, BlockRecord | None]) -> tuple[dict[str, object], Measurer]:
+        """Row of one block, and what it adds to the volume's figures; many threads may call this."""
+        part = copy.copy(self)
+        part._begin()
+        return part.block(*block), part
+
+    def add(self, part: Measurer) -> None:
+        """Count what was measured of a block. Sums are taken in the order of calls."""
+        for name, total in self.similarity.items():
+            total.merge(part.similarity[name])
+        self.seams.merge(part.seams)
+        for name in self.residual:
+            self.residual[name] += part.residual[name]
+        self.n_residual += part.n_residual
+
+    def block(self, index: int, record: BlockRecord | None) -> dict[str, object]:
+        """Row of one block with this record, over what it owns."""
         owned = self.grid[index].write_roi.intersect(self.bounds)
         region = owned.grown((MARGIN,) * 3).intersect(self.bounds)
         image = read_region(self.paths.isotropic, 0, region)
-        record = self.store.read(index)
         row: dict[str, object] = {
             "block_id": index,
             "state": record.state if record else "missing",

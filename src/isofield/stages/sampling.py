@@ -9,6 +9,7 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.parallel import in_parallel, own_cores
 from isofield.plan import Layout
 from isofield.source.volume import Volume
 
@@ -40,7 +41,7 @@ def sample_crops(
     rng = np.random.default_rng([seed, n_crops])
     crop = ZYX(deep, crop_y, crop_x)
     written = None if volume.occupied is None or volume.occupied.there.all() else np.argwhere(volume.occupied.there)
-    crops = []
+    corners = []
     for k in range(n_crops):
         even = spread(k)
         if written is None or not len(written):
@@ -50,8 +51,9 @@ def sample_crops(
             chunk = written[int(even * len(written))] * volume.occupied.chunk  # type: ignore[union-attr]
             slack = np.maximum(np.array(volume.occupied.chunk) - crop, 0)  # type: ignore[union-attr]
             z, y, x = np.minimum(chunk + rng.integers(slack + 1), np.array(volume.info.shape_zyx) - crop).tolist()
-        crops += _without(volume.read(Roi(ZYX(z, y, x), crop))[0], z, bad)
-    return crops
+        corners.append(ZYX(z, y, x))
+    stacks = in_parallel(lambda corner: volume.read(Roi(corner, crop))[0], corners, own_cores())
+    return [run for corner, stack in zip(corners, stacks, strict=True) for run in _without(stack, corner.z, bad)]
 
 
 def _without(stack: np.ndarray, first: int, bad: Collection[int]) -> list[np.ndarray]:
@@ -96,9 +98,10 @@ def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> n
     per_block = [pairs[:, 1] - pairs[:, 0] for pairs in measured]
     n_vox = np.einsum("zyx,z,y,x->", written.astype(np.int64), *per_block)
     if n_vox <= LOOK_VOX:
-        for place in np.argwhere(written):
-            box = Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, place, strict=True)), strict=True))
-            empty[tuple(place)] = _looks_empty(volume, box, empty_below)
+        places = np.argwhere(written)
+        boxes = (Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, p, strict=True)), strict=True)) for p in places)
+        found = in_parallel(lambda box: _looks_empty(volume, box, empty_below), boxes, own_cores())
+        empty[tuple(places.T)] = np.fromiter(found, bool, len(places))
     return np.array([blocks.number(blocks.box.offset + place) for place in np.argwhere(empty)], int)
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.pyramid import level_shards
 from isofield.omezarr.readback import DamagedShardError, Level, StoredShard
+from isofield.parallel import in_parallel
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.verify.expected import Vouched, makers
 from isofield.verify.finding import Finding, Repair
 from isofield.verify.means import rounded_means
-from isofield.verify.parallel import in_parallel
 
 
 @dataclass
