@@ -86,6 +86,19 @@ METRICS: dict[str, Metric] = {
         digits=2,
         ideal="1",
     ),
+    "resolution_nm": Metric(
+        "Resolution along z",
+        "The size down to which detail along z agrees with the truth: the period at which their Fourier shell correlation falls "
+        "below one half. Known only where a truth exists.",
+        unit="nm",
+        digits=0,
+    ),
+    "resolution_cubic_nm": Metric(
+        "Resolution along z, cubic",
+        "The same of cubic spline interpolation of the sections.",
+        unit="nm",
+        digits=0,
+    ),
     "clipped_fraction": Metric(
         "Clipped voxels",
         "Share of voxels that fell outside the range of the integer type and were set to its limit (never wrapped).",
