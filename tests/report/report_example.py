@@ -156,7 +156,7 @@ def example(arrays: Mapping[str, np.ndarray] | None = None, run_name: str = "dem
             "clipped_fraction": 0.00012,
         },
         "slices": slices(arrays),
-        "cubes": [cube(arrays), cube(arrays, "worst block", (0, 16, 32))],
+        "cubes": [cube(arrays), cube(arrays, "worst block", (0, shape[1] // 3, shape[2] // 3))],
         "curves": [
             loss_curve(step, 0.08 + 0.9 * np.exp(-step / 150) + random.normal(0, 0.008, len(step))),
             spectrum_curve(

@@ -91,7 +91,10 @@ class Cube:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line chart. series: name -> (x, y), equally long; NaN leaves a gap; `reference`: a dashed level."""
+    """One line chart. series: name -> (x, y), equally long; NaN leaves a gap; `reference`: a dashed level.
+
+    y_within: what the vertical axis spans at least, so that small differences look small. section: where it is shown.
+    """
 
     title: str
     x_label: str
@@ -102,6 +105,7 @@ class Curve:
     x_log: bool = False
     y_log: bool = False
     reference: float | None = None
+    y_within: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,5 +229,6 @@ def seam_curve(profile: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Curve:
         y_label="step, relative to its surroundings",
         series={f"across {axis}": values for axis, values in profile.items()},
         reference=1.0,
+        y_within=(0.8, 1.2),
         caption="Distance 0 is the face between two blocks. A line without a spike there has no seam.",
     )

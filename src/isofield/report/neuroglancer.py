@@ -28,17 +28,17 @@ def viewer_state(
     maps: Mapping[str, tuple[str, float]] | None = None,
     labels: Mapping[str, str] | None = None,
     isotropic_format: str = "zarr3",
+    extent_vox: float | None = None,
     layout: str = "xz",
 ) -> dict[str, Any]:
     """State of linked panels in a row, `measured`, `isotropic` and one for each of `maps`, over OME-Zarr stores.
 
-    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. maps: layer name -> (url, value
-    shown brightest). labels: name -> url, listed with `isotropic` and not shown until they are asked for. isotropic_format:
-    zarr3 or zarr2, of the isotropic image and its labels. voxel_size_nm
-    is the isotropic one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured
-    from the volume's first voxel edge (default: its centre). windows: layer name -> intensities shown as
-    black and white.
-    layout: one of neuroglancer's, for each panel ("xz", "4panel").
+    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. voxel_size_nm is the isotropic
+    one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured from the volume's first voxel edge
+    (default: its centre). windows: layer name -> intensities shown as black and white. maps: layer name -> (url, value shown
+    brightest). labels: name -> url, listed with `isotropic` and not shown until they are asked for. isotropic_format: zarr3 or
+    zarr2, of the isotropic image and its labels. extent_vox: how much each panel shows across (default: all of it). layout: one
+    of neuroglancer's, for each panel ("xz", "4panel").
     """
     size_z, size_y, size_x = shape
     position = [length / 2 for length in shape] if position_nm is None else [p / voxel_size_nm for p in position_nm]
@@ -52,6 +52,7 @@ def viewer_state(
     panels = [["measured"], ["isotropic", *(labels or {})], *([name] for name in maps or {})]
     panel_px = _ROW_PX / len(panels)
     across = max(size_x, size_z) if layout in ("xz", "yz") else max(size_x, size_y, size_z)
+    across = min(across, extent_vox or across)
     if layout.startswith("4panel"):
         across *= 2
     step = [voxel_size_nm * 1e-9, "m"]

@@ -68,7 +68,7 @@
       canvas.height = rows;
       panel.style.setProperty("--columns", columns);
       panel.style.setProperty("--rows", rows);
-      const context = canvas.getContext("2d"), picture = context.createImageData(columns, rows), point = { ...at };
+      const context = canvas.getContext("2d", { willReadFrequently: true }), picture = context.createImageData(columns, rows), point = { ...at };
       for (let r = 0, to = 0; r < rows; r += 1) {
         point[down] = r;
         for (let c = 0; c < columns; c += 1, to += 4) {

@@ -37,6 +37,8 @@ def summary(plan: Plan, metrics: dict) -> list[str]:
         f"{plan.voxel_size_nm:g} nm, {float(plan.axial.ratio):.4g} times finer along z."
     )
     learned = "What tissue looks like was learned from the sections themselves; no isotropic data was used."
+    if not plan.has_truth:  # the verdict says it then
+        return [sentence, learned]
     residual = (
         f"Pushed back through the measurement, they differ from what was measured by {100 * metrics['residual_rms']:.2f} % of "
         "the contrast (root mean square)."
@@ -149,7 +151,8 @@ def stages(config: Config, paths: RunPaths, plan: Plan) -> list[Stage]:
 
 def cost(plan: Plan, rows: list[Stage], image_bytes: float, made_vox: int) -> list[str]:
     """The whole cost in a sentence or two."""
-    stored = f"The image takes {size(image_bytes)} on disk for {made_vox / 1e6:.4g} million voxels of {np.dtype(plan.dtype)}."
+    stored = f"The image has {made_vox / 1e6:.4g} million voxels of {np.dtype(plan.dtype)}"
+    stored += f" and takes {size(image_bytes)} on disk." if math.isfinite(image_bytes) else "."
     if not rows:
         return [stored]
     seconds = sum(row.seconds for row in rows)

@@ -26,6 +26,9 @@ from isofield.stages.report_images import cubes, histograms, slices
 from isofield.stages.report_maps import write_map, write_measured
 from isofield.storage.place import place_of
 
+SHOWN_CUBES = 3
+"""How much the viewer shows at first, in sides of the page's cubes: of a large volume all of it would be a blur."""
+
 
 def write_report(config: Config, paths: RunPaths) -> None:
     """Write report/index.html, measured.ome.zarr, error.ome.zarr or residual.ome.zarr, and neuroglancer.json."""
@@ -86,6 +89,7 @@ def viewer(config: Config, paths: RunPaths, plan: Plan, measurer: Measurer, cent
         windows={"measured": window, "isotropic": window},
         maps={name: (f"{BASE}/{name}.ome.zarr", max(1.0, round(3000 * usual)))},
         labels={label: f"{image}/labels/{label}" for label in label_names(paths)},
+        extent_vox=SHOWN_CUBES * config.report.cube_vox,
         isotropic_format="zarr3" if place.size("zarr.json") is not None else "zarr2",
     )
 
