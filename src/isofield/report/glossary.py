@@ -58,6 +58,14 @@ METRICS: dict[str, Metric] = {
         percent=True,
         digits=2,
     ),
+    "section_noise": Metric(
+        "Noise of the sections",
+        "How noisy the measured sections are, estimated from themselves (second differences within a section): standard "
+        "deviation as a share of the contrast range. A measurement residual of about this size is right.",
+        better="neither",
+        percent=True,
+        digits=2,
+    ),
     "seam_score": Metric(
         "Seam score",
         "Mean step in intensity across the faces between blocks, over the mean step across comparable "

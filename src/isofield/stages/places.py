@@ -19,8 +19,8 @@ def most_structure(image: Location, shape: ZYX, min_vox: int, bounds: Roi, side:
     """Centre, in voxels of level 0, of the box of `side` voxels in `bounds` where grey values change most; never outside.
 
     shape, min_vox: of the image and of its coarsest level (`output.pyramid_min_vox`). Looks at the finest level of which
-    `bounds` has at most 2^24 voxels. A few strong edges, such as the rim of the specimen, count no more than ordinary ones, so
-    that what wins is full of structure. Of equal places, and of a flat image, the one nearest to the middle.
+    `bounds` has at most 2^24 voxels. A few strong edges, such as the rim of the specimen, count no more than ordinary ones (the
+    median), so that what wins is full of structure. Of equal places, and of a flat image, the one nearest to the middle.
     """
     shapes = level_shapes(shape, min_vox)
     seen = [_coarser(bounds, level, size) for level, size in enumerate(shapes)]
@@ -30,7 +30,7 @@ def most_structure(image: Location, shape: ZYX, min_vox: int, bounds: Roi, side:
     values = np.clip(values, low, high)
     change = sum(np.abs(np.gradient(values, axis=axis)) for axis in range(3) if values.shape[axis] > 1)
     if np.any(change):
-        change = np.minimum(change, np.percentile(change[change > 0], 90))  # type: ignore[index]
+        change = np.minimum(change, np.median(change[change > 0]))  # type: ignore[index]
     boxes = [max(1, min(side >> level, n)) for n in values.shape]
     mean = ndimage.uniform_filter(np.broadcast_to(np.asarray(change, np.float32), values.shape), boxes, mode="constant")
     inside = tuple(slice(box // 2, box // 2 + n - box + 1) for box, n in zip(boxes, values.shape, strict=True))

@@ -18,7 +18,8 @@ from isofield.report.page import duration, size
 from isofield.source.probe import probe
 
 SEAM_LIMIT = 1.1
-RESIDUAL_LIMIT = 0.05
+RESIDUAL_LIMIT, NOISE_LIMIT = 0.02, 1.3
+"""A result contradicts its sections where the residual is over both: this share of the contrast, so many times their noise."""
 BAD_BLOCK = 3.0
 """How many times the typical block's residual a block's must be to be named."""
 FEW_STEPS = 1000
@@ -46,14 +47,15 @@ def summary(plan: Plan, metrics: dict) -> list[str]:
     return [sentence, learned, residual]
 
 
-def verdict(metrics: dict) -> str:
-    """One sentence on a volume without truth: does it agree with its sections and with itself?"""
+def verdict(metrics: dict, noise: float) -> str:
+    """One sentence on a volume without truth: does it agree with its sections and with itself? `noise` as in `figures`."""
     residual, cubic = metrics["residual_rms"], metrics["residual_rms_cubic"]
     parts = []
-    if residual > RESIDUAL_LIMIT:
-        parts.append(f"it contradicts the sections: they differ by {100 * residual:.1f} % of the contrast")
+    besides = f"cubic spline: {_percent(cubic)}" + (f"; their own noise: {_percent(noise)}" if noise else "")
+    if contradicts(metrics, noise):
+        parts.append(f"it contradicts the sections, by {_percent(residual)} of the contrast ({besides})")
     else:
-        parts.append(f"it agrees with the sections to {100 * residual:.2f} % of the contrast (cubic spline: {100 * cubic:.2f} %)")
+        parts.append(f"it agrees with the sections to {_percent(residual)} of the contrast ({besides})")
     seams = metrics["seam_score"]
     parts.append(f"seams may be visible (score {seams:.2f})" if seams > SEAM_LIMIT else "its blocks join without visible seams")
     ours, theirs = (metrics["spectral_ratio"].get(name) for name in ("isotropic", "cubic"))
@@ -61,6 +63,15 @@ def verdict(metrics: dict) -> str:
         power = f"{100 * ours:.0f} % of the power that fine detail has within sections"
         parts.append(f"along z fine detail has {power} (cubic spline: {100 * theirs:.0f} %)")
     return "Without truth to compare with, this much is known: " + "; ".join(parts) + "."
+
+
+def contradicts(metrics: dict, noise: float) -> bool:
+    """Whether the result differs from its sections by more than their noise and rounding explain."""
+    return metrics["residual_rms"] > max(RESIDUAL_LIMIT, NOISE_LIMIT * noise)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def facts(plan: Plan, metrics: dict) -> list[tuple[str, str]]:
@@ -76,26 +87,27 @@ def facts(plan: Plan, metrics: dict) -> list[tuple[str, str]]:
     ]
 
 
-def figures(metrics: dict) -> dict[str, float]:
-    """The numbers of the page's tiles."""
-    names = ("residual_rms", "seam_score", "overlap_rms", "clipped_fraction")
-    found = {**{name: metrics[name] for name in names}, "spectral_ratio": metrics["spectral_ratio"]["isotropic"]}
+def figures(metrics: dict, noise: float) -> dict[str, float]:
+    """The numbers of the page's tiles. noise: of the sections, as a share of the contrast; 0: not known."""
+    found = {"residual_rms": metrics["residual_rms"], **({"section_noise": noise} if noise else {})}
+    found |= {name: metrics[name] for name in ("seam_score", "overlap_rms", "clipped_fraction")}
+    found["spectral_ratio"] = metrics["spectral_ratio"]["isotropic"]
     if "fsc" in metrics:
         found["resolution_nm"] = metrics["fsc"]["isotropic_axial"]["resolution_nm"]
         found["resolution_cubic_nm"] = metrics["fsc"]["cubic_axial"]["resolution_nm"]
     return {name: math.nan if value is None else value for name, value in found.items()}
 
 
-def warnings(config: Config, plan: Plan, metrics: dict, blocks: pd.DataFrame) -> list[str]:
+def warnings(config: Config, plan: Plan, metrics: dict, blocks: pd.DataFrame, noise: float) -> list[str]:
     """What to know before the result is used, the gravest first."""
     found = []
     isotropic, cubic = metrics.get("isotropic"), metrics.get("cubic")
     if isotropic and cubic and isotropic["psnr_db"] < cubic["psnr_db"]:
         found.append("The result is further from the truth than cubic interpolation: do not use it.")
-    if metrics["residual_rms"] > max(RESIDUAL_LIMIT, metrics["residual_rms_cubic"]):
+    if contradicts(metrics, noise):
         found.append(
-            f"The result contradicts its own sections by {100 * metrics['residual_rms']:.1f} % of the contrast, more than cubic "
-            f"interpolation does ({100 * metrics['residual_rms_cubic']:.1f} %): check the measurement model and the voxel size."
+            f"The result differs from its own sections by {_percent(metrics['residual_rms'])} of the contrast, more than their "
+            "noise explains: check the measurement model and the voxel size."
         )
     not_done = blocks[~blocks["state"].isin(["done", "skipped"])]
     if len(not_done):

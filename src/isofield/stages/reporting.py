@@ -41,16 +41,18 @@ def write_report(config: Config, paths: RunPaths) -> None:
     write_measured(config, paths, plan, measurer)
     state = viewer(config, paths, plan, measurer, centre)
     rows = words.stages(config, paths, plan)
-    image_bytes = sum(shard.get("n_bytes", math.nan) for shard in written_shards(paths, plan))
+    image_bytes = sum(shard.get("bytes", math.nan) for shard in written_shards(paths, plan))
+    # In working units, in which the contrast range is 2.
+    noise = read_json(paths.prior_facts).get("section_noise", 0.0) / 2
     content = ReportContent(
         run_name=plan.run_name,
         voxel_size_nm=plan.voxel_size_nm,
         origin_nm=plan.origin_nm,
         summary=words.summary(plan, metrics),
-        verdict="" if plan.has_truth else words.verdict(metrics),
+        verdict="" if plan.has_truth else words.verdict(metrics, noise),
         facts=words.facts(plan, metrics),
         methods={name: metrics[name] for name in (*BASELINES, "isotropic") if name in metrics},
-        figures=words.figures(metrics),
+        figures=words.figures(metrics, noise),
         cubes=cubes(config, measurer, centre, blocks),
         slices=slices(config, measurer, centre),
         curves=_curves(paths, metrics, measurer),
@@ -58,7 +60,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
         viewer_state=state,
         stages=rows,
         cost=words.cost(plan, rows, image_bytes, measurer.bounds.volume),
-        warnings=words.warnings(config, plan, metrics, blocks),
+        warnings=words.warnings(config, plan, metrics, blocks, noise),
         config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         provenance={"isofield": __version__, "source": str(plan.source["uri"]), **plan.fingerprints},
         citations=[words.CITATION],
