@@ -25,7 +25,7 @@ PLANE_WORDS = {
 }
 
 
-SHRINK = 0.8
+SHRINK = 0.95
 LEAST_SIDE_VOX = 32
 
 
@@ -39,9 +39,11 @@ def build_page(content: ReportContent) -> str:
     while True:
         html = _build(content, share)
         largest = max(content.spec.max_picture_vox, content.spec.cube_vox)
-        if len(html.encode()) <= content.spec.max_page_mb * 1e6 or share * largest <= LEAST_SIDE_VOX:
+        excess = len(html.encode()) / (content.spec.max_page_mb * 1e6)
+        if excess <= 1 or share * largest <= LEAST_SIDE_VOX:
             return html
-        share *= SHRINK
+        # The bytes go with the square of the sides of slices, with the cube of those of cubes.
+        share *= min(SHRINK, excess**-0.5)
 
 
 def _build(content: ReportContent, share: float) -> str:

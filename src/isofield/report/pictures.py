@@ -44,7 +44,7 @@ def png(image: np.ndarray, window: tuple[float, float], colours: str | None = No
         table = (np.asarray(colormaps[colours](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
         picture.putpalette(table.tobytes())
     out = BytesIO()
-    picture.save(out, format="PNG", optimize=True)
+    picture.save(out, format="PNG")
     return out.getvalue()
 
 
