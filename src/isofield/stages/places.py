@@ -19,8 +19,9 @@ def most_structure(image: Location, shape: ZYX, min_vox: int, bounds: Roi, side:
     """Centre, in voxels of level 0, of the box of `side` voxels in `bounds` where grey values change most; never outside.
 
     shape, min_vox: of the image and of its coarsest level (`output.pyramid_min_vox`). Looks at the finest level of which
-    `bounds` has at most 2^24 voxels. A few strong edges, such as the rim of the specimen, count no more than ordinary ones (the
-    median), so that what wins is full of structure. Of equal places, and of a flat image, the one nearest to the middle.
+    `bounds` has at most 2^24 voxels. What counts is how much of a box changes along the axis along which it changes least, each
+    change as much as the median one at most: the rim of the specimen, however strong, changes along one axis in few places. Of
+    equal places, and of a flat image, the one nearest to the middle.
     """
     shapes = level_shapes(shape, min_vox)
     seen = [_coarser(bounds, level, size) for level, size in enumerate(shapes)]
@@ -28,11 +29,14 @@ def most_structure(image: Location, shape: ZYX, min_vox: int, bounds: Roi, side:
     values = read_region(image, level, seen[level], fill_missing=True).astype(np.float32)
     low, high = np.percentile(values, (1, 99))
     values = np.clip(values, low, high)
-    change = sum(np.abs(np.gradient(values, axis=axis)) for axis in range(3) if values.shape[axis] > 1)
-    if np.any(change):
-        change = np.minimum(change, np.median(change[change > 0]))  # type: ignore[index]
     boxes = [max(1, min(side >> level, n)) for n in values.shape]
-    mean = ndimage.uniform_filter(np.broadcast_to(np.asarray(change, np.float32), values.shape), boxes, mode="constant")
+    mean = np.full(values.shape, np.inf, np.float32)
+    for axis in range(3):
+        change = np.abs(np.gradient(values, axis=axis)) if values.shape[axis] > 1 else np.zeros_like(values)
+        if np.any(change):
+            usual = np.median(change[change > 0])
+            mean = np.minimum(mean, ndimage.uniform_filter(np.minimum(change / usual, 1), boxes, mode="constant"))
+    mean[np.isinf(mean)] = 0  # nothing changes along any axis
     inside = tuple(slice(box // 2, box // 2 + n - box + 1) for box, n in zip(boxes, values.shape, strict=True))
     mean = mean[inside]
     middle = [(n - 1) / 2 for n in mean.shape]
