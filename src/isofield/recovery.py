@@ -147,6 +147,7 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
         "pyramid": sorted(paths.root.glob("jobs/pyramid-*.json")),
         "finish": [paths.finish],
         "measure": [paths.metrics],
+        "verify": [paths.verified],
         "tidy": [paths.tidy],
     }
     stale = []
@@ -181,7 +182,14 @@ def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """
     if isinstance(paths.isotropic, str):
         return True
-    file = paths.isotropic.joinpath("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
-    if not file.exists() or file.stat().st_size != shard["bytes"]:
+    key = ("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
+    labels = shard.get("labels")
+    if labels is None or not _file_holds(paths.isotropic.joinpath("labels", "origin", *key), labels, recorded_ns):
         return False
-    return file.stat().st_mtime_ns <= recorded_ns or sha256_file(file) == shard["sha256"]
+    return _file_holds(paths.isotropic.joinpath(*key), shard, recorded_ns)
+
+
+def _file_holds(file: Path, about: dict, recorded_ns: int) -> bool:
+    if not file.exists() or file.stat().st_size != about["bytes"]:
+        return False
+    return file.stat().st_mtime_ns <= recorded_ns or sha256_file(file) == about["sha256"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,7 @@ def test_histograms_hold_every_voxel(measurer):
 
 
 def test_labels_are_found_where_there_are_any(run):
+    shutil.rmtree(run.paths.isotropic / "labels", ignore_errors=True)
     assert label_names(run.paths) == []
     write_json(run.paths.isotropic / "labels" / "zarr.json", {"attributes": {"ome": {"labels": ["origin"]}}})
     assert label_names(run.paths) == ["origin"]

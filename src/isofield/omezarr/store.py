@@ -74,23 +74,35 @@ def create_canvas(
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
     place = _place(path)
-    shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
-    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm)
-    arrays = _empty_arrays(shapes, dtype, spec)
+    group, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels)
+    attributes = group["attributes"]
     if _keeps(place, attributes, arrays):
         return False
     if not replace and not place.empty():
         limit = "holds an image of another size, type or storage, parts of which other runs have made"
         raise InputError("output.path", str(place), limit, "Give all runs the same output settings, or another output.path")
-    group = json_bytes({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
     try:
-        place.replace({"zarr.json": group, **{key: document.to_bytes() for key, document in arrays.items()}})
+        place.replace(_files(group, arrays))
     except OSError as error:
         # Another creator was faster: its canvas will do if it is the same.
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _keeps(place, attributes, arrays):
             raise
         return False
     return True
+
+
+def canvas_files(
+    shape: Sequence[int],
+    dtype: np.dtype | str,
+    spec: OutputSpec,
+    *,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    name: str = "isotropic",
+    n_levels: int | None = None,
+) -> dict[str, bytes]:
+    """What `create_canvas` writes: key -> bytes of the group's metadata, then of every level's."""
+    return _files(*_canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels))
 
 
 def set_provenance(path: Location, provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
@@ -198,6 +210,25 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
     return out
 
 
+def _canvas(
+    shape: Sequence[int],
+    dtype: np.dtype | str,
+    spec: OutputSpec,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float],
+    name: str,
+    n_levels: int | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The group's document, and the arrays' as `_empty_arrays` has them."""
+    shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
+    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm)
+    return {"attributes": attributes, "zarr_format": 3, "node_type": "group"}, _empty_arrays(shapes, dtype, spec)
+
+
+def _files(group: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, bytes]:
+    return {"zarr.json": json_bytes(group), **{key: document.to_bytes() for key, document in arrays.items()}}
+
+
 def _empty_arrays(shapes: Sequence[ZYX], dtype: np.dtype | str, spec: OutputSpec) -> dict[str, Any]:
     """A store in memory that holds the arrays "0", "1", ... and no voxels: key -> buffer."""
     dtype = np.dtype(dtype)
@@ -228,7 +259,9 @@ def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, Any
     group = _group(place, "Move it away")
     if PROVENANCE_KEY not in group.get("attributes", {}):
         raise InputError("output", str(place), "exists and is not an image made by isofield", "Move it away")
-    if {key for name in place.folders() if place.size(key := f"{name}/zarr.json") is not None} != arrays.keys():
+    if {
+        key for name in place.folders() if name != "labels" and place.size(key := f"{name}/zarr.json") is not None
+    } != arrays.keys():
         return False
     for level in range(len(arrays)):
         # Compared as zarr understands them: another version may spell the same array differently.
@@ -276,9 +309,19 @@ def _shard_key(level: int, array: zarr.Array, roi: Roi) -> str:
 def _encode(array: zarr.Array, block: np.ndarray) -> bytes:
     """The bytes of one shard of `array`, encoded in an array in memory that is this shard and no more."""
     files: dict[str, Any] = {}
-    alone = zarr.create_array(
+    alone = alone_array(array, block.shape, files)
+    alone[...] = block
+    return files[ALONE_KEY].to_bytes()
+
+
+ALONE_KEY = "c/0/0/0"
+
+
+def alone_array(array: zarr.Array, shape: Sequence[int], files: dict[str, Any]) -> zarr.Array:
+    """An array in memory, kept in `files`, of one shard of `array`: `shape` is the shard's, its content goes to ALONE_KEY."""
+    return zarr.create_array(
         MemoryStore(files),
-        shape=block.shape,
+        shape=tuple(shape),
         dtype=array.dtype,
         chunks=array.chunks,
         shards=array.shards,
@@ -286,5 +329,3 @@ def _encode(array: zarr.Array, block: np.ndarray) -> bytes:
         fill_value=array.fill_value,
         config={"write_empty_chunks": True},
     )
-    alone[...] = block
-    return files["c/0/0/0"].to_bytes()

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from isofield.report.spec import ReportSpec
 
@@ -129,6 +130,7 @@ class ReportContent:
     (names of isofield.report.glossary.METRICS; others are shown under their own name). window: intensities shown as black and
     white (null: from the slices, or the cubes). viewer_state: of neuroglancer, for links to blocks; origin_nm (z, y, x): where
     the output begins there. blocks: one row per block, columns BLOCK_COLUMNS. stages: one per rule that was timed.
+    bad_sections: what `bad_sections_html` makes of them.
     """
 
     run_name: str
@@ -148,6 +150,7 @@ class ReportContent:
     stages: Sequence[Stage] = ()
     cost: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    bad_sections: Markup = field(default_factory=Markup)
     config_yaml: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     citations: Sequence[str] = ()

@@ -20,7 +20,7 @@ from isofield.quality.fsc import DirectionalFsc
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import write_bytes_atomic, write_json
+from isofield.records import sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -42,8 +42,8 @@ def measure_run(config: Sections, paths: RunPaths) -> None:
         rows.append(measurer.block(index))
         progress.update(done)
     measurer.spectra()
-    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
-    write_json(paths.metrics, {"made_from": config.mark, **measurer.summary()})
+    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False, write_page_checksum=True))
+    write_json(paths.metrics, sealed({"made_from": config.mark, **measurer.summary()}))
 
 
 def chosen_blocks(plan: Plan, at_most: int) -> list[int]:
@@ -146,8 +146,11 @@ class Measurer:
         reached = self.plan.model.planes(self.axial, sections)
         begin, end = reached.start, reached.stop
         region = Roi((begin, *write_roi.offset[1:]), (end - begin, *write_roi.shape[1:]))  # type: ignore[arg-type]
-        matrix = self.plan.model.matrix(self.axial, sections, begin, end)
-        wanted = self.measured.grey(sections, region).astype(np.float64)
+        believed = [k for k, section in enumerate(sections) if section not in self.measured.bad]
+        if not believed:
+            return float("nan")
+        matrix = self.plan.model.matrix(self.axial, sections, begin, end)[believed]
+        wanted = self.measured.grey(sections, region)[believed].astype(np.float64)
         contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
         for name in self.residual:
             values = read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)

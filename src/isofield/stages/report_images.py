@@ -73,14 +73,14 @@ def _cube(measurer: Measurer, label: str, roi: Roi) -> Cube:
     if truth is not None and truth.shape == tuple(roi.shape):
         planes["truth"] = truth
     sections = measurer.axial.sections_touching(roi.offset.z, roi.end.z)
-    stacks = {"measured": measurer.measured.grey(sections, roi), "residual": residual(measurer, sections, roi)}
+    stacks = {"measured": measurer.measured.as_stored(sections, roi), "residual": residual(measurer, sections, roi)}
     return Cube(label, tuple(roi.offset), float(measurer.axial.ratio), sections.start, planes, stacks)  # type: ignore[arg-type]
 
 
 def residual(measurer: Measurer, sections: range, roi: Roi) -> np.ndarray:
     """|A x - y| in grey values over the lateral extent of `roi`, float32 (len(sections), Y, X).
 
-    NaN where a section needs planes that the run has not made.
+    NaN for bad sections, and where a section needs planes that the run has not made.
     """
     model, axial, made = measurer.plan.model, measurer.axial, measurer.bounds
     found = np.full((len(sections), *roi.shape[1:]), np.nan, np.float32)
@@ -94,6 +94,7 @@ def residual(measurer: Measurer, sections: range, roi: Roi) -> np.ndarray:
         matrix = model.matrix(axial, known, reached.start, reached.stop).astype(np.float32)
         pushed = np.tensordot(matrix, image, axes=1)
         found[known.start - sections.start :][: len(known)] = np.abs(pushed - measurer.measured.grey(known, roi))
+        found[[section in measurer.measured.bad for section in sections]] = np.nan
     return found
 
 
@@ -121,7 +122,7 @@ def histograms(
         corner = ZYX(*(int(rng.integers(n - s + 1)) for n, s in zip(measurer.bounds.shape, sides, strict=True)))
         cube = Roi(corner, sides).shifted(measurer.bounds.offset)
         images = {
-            "measured": measurer.measured.grey(measurer.axial.sections_touching(cube.offset.z, cube.end.z), cube),
+            "measured": measurer.measured.as_stored(measurer.axial.sections_touching(cube.offset.z, cube.end.z), cube),
             "isotropic": read_region(measurer.paths.isotropic, 0, cube),
         }
         if measurer.truth is not None:

@@ -37,7 +37,7 @@ def write_measured(config: Config, paths: RunPaths, plan: Plan, measurer: Measur
         return
     for roi in shard_rois(part.shape, config.output.shard_vox):
         there = roi.shifted(part.offset)
-        values = measurer.measured.grey(range(there.offset.z, there.end.z), there)
+        values = measurer.measured.as_stored(range(there.offset.z, there.end.z), there)
         write_shard(paths.measured, 0, roi, np.ascontiguousarray(values))
     write_json(written, mark)
 

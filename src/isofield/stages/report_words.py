@@ -112,10 +112,13 @@ def warnings(config: Config, plan: Plan, metrics: dict, blocks: pd.DataFrame, no
     not_done = blocks[~blocks["state"].isin(["done", "skipped", "fallback"])]
     if len(not_done):
         found.append(f"{_blocks(len(not_done))} not done: {', '.join(map(str, not_done['block_id'].head(10)))}.")
+    if plan.bad:
+        share = len(plan.bad) / plan.axial.n_sections
+        found.append(f"{len(plan.bad)} sections ({100 * share:.1f} %) are bad; they were reconstructed from their neighbours.")
     filled = blocks.loc[blocks["state"] == "fallback", "block_id"]
     if len(filled):
         named = ", ".join(map(str, filled.head(10))) + (" ..." if len(filled) > 10 else "")
-        found.append(f"{_blocks(len(filled), verb='')} could not be fitted: interpolated, not reconstructed: {named}.")
+        found.append(f"{len(filled)} blocks could not be fitted; they were interpolated, not reconstructed: {named}.")
     if metrics["seam_score"] > SEAM_LIMIT:
         found.append(
             f"Faces between blocks are {metrics['seam_score']:.2f} times as rough as comparable planes: seams may be visible."

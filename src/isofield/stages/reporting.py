@@ -15,15 +15,18 @@ from isofield.geometry import ZYX
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, write_bytes_atomic, write_json
+from isofield.report.bad_sections import bad_sections_html
 from isofield.report.content import Curve, ReportContent, fsc_curve, histogram_curve, loss_curve, seam_curve, spectrum_curve
 from isofield.report.neuroglancer import BASE, viewer_state
 from isofield.report.page import build_page
 from isofield.stages import report_words as words
+from isofield.stages.bad_section_views import bad_section_views
 from isofield.stages.blending import written_shards
 from isofield.stages.measuring import BASELINES, Measurer
 from isofield.stages.places import most_structure
 from isofield.stages.report_images import cubes, histograms, slices
 from isofield.stages.report_maps import write_map, write_measured
+from isofield.stages.tables import read_table
 from isofield.storage.place import place_of
 
 SHOWN_CUBES = 3
@@ -34,7 +37,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     """Write report/index.html, measured.ome.zarr, error.ome.zarr or residual.ome.zarr, and neuroglancer.json."""
     plan = Plan.load(paths.plan)
     metrics = read_json(paths.metrics)
-    blocks = pd.read_parquet(paths.block_metrics)
+    blocks = read_table(paths.block_metrics, "measure")
     measurer = Measurer(config, plan, paths)  # type: ignore[arg-type]
     shape, side = ZYX(*plan.shape), config.report.cube_vox
     centre = most_structure(paths.isotropic, shape, config.output.pyramid_min_vox, measurer.bounds, side)
@@ -61,6 +64,9 @@ def write_report(config: Config, paths: RunPaths) -> None:
         stages=rows,
         cost=words.cost(plan, rows, image_bytes, measurer.bounds.volume),
         warnings=words.warnings(config, plan, metrics, blocks, noise),
+        bad_sections=bad_sections_html(
+            bad_section_views(plan, measurer), plan.axial.n_sections, (plan.intensity["low"], plan.intensity["high"])
+        ),
         config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         provenance={"isofield": __version__, "source": str(plan.source["uri"]), **plan.fingerprints},
         citations=[words.CITATION],

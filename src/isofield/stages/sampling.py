@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
+
 import numpy as np
 
 from isofield.errors import InputError
@@ -20,16 +23,18 @@ def spread(k: int) -> float:
     return (k * 0.6180339887498949 + 0.5) % 1.0
 
 
-def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1) -> list[np.ndarray]:
+def sample_crops(
+    volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1, bad: Collection[int] = ()
+) -> list[np.ndarray]:
     """XY crops spread over the measured volume (its first channel), about `n_vox` voxels in all, as stored.
 
-    Each is a stack (sections, Y, X) of `n_sections` consecutive sections. Sections are visited in an order that spreads
-    evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox` is returned
-    whole, as one stack. Of a volume parts of which were never written, crops come from the chunks that are there.
+    Each is a stack (sections, Y, X) of `n_sections` consecutive sections, cut where one is bad. Sections are visited in an order
+    that spreads evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox`
+    is returned whole, as one stack. Of a volume parts of which were never written, crops come from the chunks that are there.
     """
     depth, height, width = volume.info.shape_zyx
     if depth * height * width <= n_vox:
-        return [volume.read(Roi(ZYX(0, 0, 0), ZYX(depth, height, width)))[0]]
+        return _without(volume.read(Roi(ZYX(0, 0, 0), ZYX(depth, height, width)))[0], 0, bad)
     deep, crop_y, crop_x = min(n_sections, depth), min(crop_vox, height), min(crop_vox, width)
     n_crops = max(1, n_vox // (deep * crop_y * crop_x))
     rng = np.random.default_rng([seed, n_crops])
@@ -45,12 +50,21 @@ def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX
             chunk = written[int(even * len(written))] * volume.occupied.chunk  # type: ignore[union-attr]
             slack = np.maximum(np.array(volume.occupied.chunk) - crop, 0)  # type: ignore[union-attr]
             z, y, x = np.minimum(chunk + rng.integers(slack + 1), np.array(volume.info.shape_zyx) - crop).tolist()
-        crops.append(volume.read(Roi(ZYX(z, y, x), crop))[0])
+        crops += _without(volume.read(Roi(ZYX(z, y, x), crop))[0], z, bad)
     return crops
+
+
+def _without(stack: np.ndarray, first: int, bad: Collection[int]) -> list[np.ndarray]:
+    """The runs of good sections of a stack that begins with section `first`."""
+    cuts = [k for k in range(len(stack)) if first + k in bad]
+    runs = itertools.pairwise([-1, *cuts, len(stack)])
+    return [stack[before + 1 : behind] for before, behind in runs if behind > before + 1]
 
 
 def require_contrast(crops: list[np.ndarray], name: str) -> np.ndarray:
     """All sampled voxels in one array; refuses samples that hold NaN, infinity or a single value."""
+    if not crops:
+        raise InputError("source", name, "has no good section where it was sampled", "Shorten sections.bad")
     grey = np.concatenate([crop.ravel() for crop in crops])
     if not np.isfinite(grey).all():
         raise InputError("source", name, "holds NaN or infinite voxels", "Replace them, or choose a region without them")
