@@ -69,6 +69,12 @@ def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bo
     return INTERPRETER_BYTES + n_threads * vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
 
 
+def report_job_bytes(measure_bytes: int, shard_vox: int, shape: Sequence[int], itemsize: int) -> int:
+    """Peak resident bytes of the report: what the metrics take of a block, and one shard of measured sections or of a map, twice
+    over and encoded, with a slab of what it is made from."""
+    return measure_bytes + 3 * max(itemsize, 2) * prod(min(shard_vox, side) for side in shape) + 24 * 2**22
+
+
 def plan_job_bytes(n_sample_vox: int, n_blocks: int, itemsize: int) -> int:
     """Peak resident bytes of the plan: sampled voxels twice and as percentiles are taken of them, a row per block."""
     return LIGHT_INTERPRETER_BYTES + n_sample_vox * (2 * itemsize + 16) + n_blocks * PLANNED_BLOCK_BYTES

@@ -70,6 +70,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     plan_s = n_blocks * PLAN_BLOCK_S + min(measured_vox, PLAN_LOOK_VOX) / READ_VOX_PER_S
     train_s = config.prior.steps * speed.training_step_s + min(config.prior.pool_bytes // 4, measured_vox) / READ_VOX_PER_S
     copied = min(measured_vox, config.report.max_measured_vox)
+    mapped_s = min(n_vox, config.report.max_map_vox) / MEASURE_VOX_PER_S
     # A share of the image is read back, and of the blocks some are fitted once more.
     verified = 1.0 if config.verify.max_vox is None else min(1.0, config.verify.max_vox / (n_vox * 8 / 7))
     again_vox = config.verify.recompute_blocks * grid.core.volume
@@ -87,6 +88,9 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     blend_bytes = memory.blend_job_bytes(seen, shard_vox, layout.shape, itemsize)
     pyramid_bytes = memory.pyramid_job_bytes(shard_vox, layout.shape, itemsize)
     measure_bytes = memory.measure_job_bytes(grid.core, n_measured, has_truth, config.run.threads_per_job)
+    report_bytes = memory.report_job_bytes(
+        memory.measure_job_bytes(grid.core, n_measured, has_truth, 1), shard_vox, made, itemsize
+    )
     rows = (
         ("plan", 1, plan_s, plan_bytes),
         ("train", 1, train_s, memory.train_job_bytes(config.prior, measured_vox, itemsize)),
@@ -96,7 +100,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
         ("pyramid", len(jobs.pyramid), halved / PYRAMID_VOX_PER_S, pyramid_bytes),
         ("finish", 1, 8 * n_vox / jobs.pyramid_span**3 / PYRAMID_VOX_PER_S, pyramid_bytes),
         ("measure", 1, measured_s, measure_bytes),
-        ("report", 1, REPORT_S + copied / READ_VOX_PER_S, measure_bytes),
+        ("report", 1, REPORT_S + copied / READ_VOX_PER_S + mapped_s, report_bytes),
         ("verify", 1, verify_s, verify_bytes),
         ("tidy", 1, n_blocks * TIDY_BLOCK_S, memory.tidy_job_bytes(ceil(n_blocks / jobs.n_fit))),
     )

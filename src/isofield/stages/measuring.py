@@ -18,6 +18,7 @@ from isofield.parallel import in_parallel
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
+from isofield.quality.fsc import DirectionalFsc
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
@@ -74,6 +75,7 @@ class Measurer:
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
         self._begin()
         self.spectrum: dict[str, DirectionalSpectra] = {}
+        self.fsc: dict[str, DirectionalFsc] = {}
 
     def _begin(self) -> None:
         methods = ("isotropic", *BASELINES)
@@ -197,18 +199,23 @@ class Measurer:
         return max(scores, default=float("nan"))
 
     def spectra(self) -> None:
-        """Axial and lateral spectra of cubes spread over the volume."""
+        """Axial and lateral spectra of cubes spread over the volume, and their correlation with truth where it is known."""
         side = min(self.config.quality.spectrum_cube_vox, *self.bounds.shape)
         names = ["isotropic", "cubic"] + (["truth"] if self.truth is not None else [])
         self.spectrum = {name: DirectionalSpectra(side) for name in names}
+        self.fsc = {name: DirectionalFsc(side, self.plan.voxel_size_nm) for name in names[:2]} if self.truth is not None else {}
         rng = np.random.default_rng(0)
         for _ in range(self.config.quality.n_spectrum_cubes):
             corner = tuple(int(rng.integers(n - side + 1)) for n in self.bounds.shape)
             cube = Roi(corner, (side,) * 3).shifted(self.bounds.offset)  # type: ignore[arg-type]
-            self.spectrum["isotropic"].add(read_region(self.paths.isotropic, 0, cube))
-            self.spectrum["cubic"].add(self.baseline("cubic", cube))
+            images = {"isotropic": read_region(self.paths.isotropic, 0, cube), "cubic": self.baseline("cubic", cube)}
             if self.truth is not None and self.truth_region(cube).shape == cube.shape:
-                self.spectrum["truth"].add(self.truth_region(cube))
+                truth = self.truth_region(cube)
+                for name, fsc in self.fsc.items():
+                    fsc.add(images[name], truth)
+                images["truth"] = truth
+            for name, image in images.items():
+                self.spectrum[name].add(image)
 
     def summary(self) -> dict[str, object]:
         """Contents of metrics.json."""
@@ -230,15 +237,26 @@ class Measurer:
             "residual_rms_cubic": float(np.sqrt(self.residual["cubic"] / n)),
             "seam_score": self.seams.worst,
             "seam_score_by_axis": self.seams.by_axis(),
+            "seam_profile": self.seams.profile(),
             "overlap_rms": float(overlap),
             "spectral_ratio": {name: s.band_ratio(restored, 0.5) for name, s in self.spectrum.items()},
             "spectra": {
                 "frequency_per_vox": next(iter(self.spectrum.values())).frequency,
                 **{name: s.ratio() for name, s in self.spectrum.items()},
             },
+            **({"fsc": self._resolution()} if self.fsc else {}),
             "clipped_fraction": n_clipped / self.bounds.volume,
             "n_blocks": dict(states.most_common()),
             "n_measured_blocks": len(chosen_blocks(self.plan, self.config.quality.max_blocks)),
             "shape": self.plan.shape,
             "voxel_size_nm": self.plan.voxel_size_nm,
         }
+
+    def _resolution(self) -> dict[str, object]:
+        """Correlation with truth by frequency, per image and direction, and the resolution in nm at one half."""
+        found: dict[str, object] = {"frequency_per_vox": self.fsc["isotropic"].curve("axial")[0]}
+        for name, fsc in self.fsc.items():
+            for direction in ("axial", "lateral"):
+                curve = {"correlation": fsc.curve(direction)[1], "resolution_nm": fsc.cutoff_nm(direction, 0.5)}
+                found[f"{name}_{direction}"] = curve
+        return found
