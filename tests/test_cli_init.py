@@ -106,6 +106,31 @@ def test_fluorescence_is_told_from_metadata_and_only_said(init, at_home):
     assert "fluorescence" not in said
 
 
+OBJECTIVE = """<?xml version="1.0" encoding="UTF-8"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Instrument ID="Instrument:0">
+<Objective ID="Objective:0" LensNA="0.8"/><Objective ID="Objective:1" LensNA="1.4"/></Instrument>
+<Image ID="Image:0"><InstrumentRef ID="Instrument:0"/><ObjectiveSettings ID="Objective:1" RefractiveIndex="1.515"/>
+<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="48" SizeY="40" SizeC="1" SizeZ="6" SizeT="1"
+PhysicalSizeX="0.1" PhysicalSizeY="0.1" PhysicalSizeZ="0.3">
+<Channel ID="Channel:0:0" SamplesPerPixel="1" EmissionWavelength="520"/>
+<TiffData IFD="0" PlaneCount="6"/></Pixels></Image></OME>"""
+
+
+def test_a_stated_objective_is_suggested_as_it_is_stated(init, at_home):
+    data = np.zeros((6, 40, 48), np.uint8)
+    tifffile.imwrite(at_home / "o.ome.tif", data, description=OBJECTIVE, metadata=None, photometric="minisblack")
+    _, said, text = init("o.ome.tif")
+    assert re.search(r"optics +emission nm 520, NA 1.4, refractive index 1.515", said)
+    (at_home / "taken.txt").write_text(uncommented(text))
+    taken = load_config(at_home / "taken.txt").measurement
+    assert (taken.objective.numerical_aperture, taken.objective.wavelength_nm, taken.objective.refractive_index) == (
+        1.4,
+        520,
+        1.515,
+    )
+    assert load_config(at_home / "o.yaml").measurement.objective is None
+
+
 def test_an_image_s_channel_labels_are_read_from_zarr(init, at_home):
     root = zarr.create_group(at_home / "two.ome.zarr", zarr_format=3)
     root.create_array("0", shape=(2, 6, 40, 48), dtype="uint8", chunks=(1, 6, 40, 48))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 from isofield import cli
 from isofield.config import SECTIONS
@@ -22,11 +23,12 @@ from isofield.config import SECTIONS
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 GUIDES = ("quickstart.md", "your-own-volume.md", "command-line.md", "faq.md")
-QUICK = (
-    "prior={steps: 10, warmup_steps: 2, batch: 2, channels: [8, 8]}",
-    "fit={steps: 4}",
-    "output={chunk_vox: 32, shard_vox: 64}",
-)
+QUICK = {
+    "prior": {"steps": 10, "warmup_steps": 2, "batch": 2, "channels": [8, 8]},
+    "fit": {"steps": 4},
+    "output": {"chunk_vox": 32, "shard_vox": 64},
+}
+"""What is added to the configuration that `isofield init` wrote: work of seconds."""
 
 
 def text_of(guide: str) -> str:
@@ -62,13 +64,16 @@ def run(line: str, folder: Path) -> str:
     if line.startswith("make "):
         line, folder = f"make --dry-run {line[5:]}", REPOSITORY
     if line.startswith("snakemake "):
-        line += f" --snakefile {REPOSITORY / 'Snakefile'} --cores 2 --config {shlex.join(QUICK)}"
+        line += f" --snakefile {REPOSITORY / 'Snakefile'} --cores 2"
     if line.startswith("isofield view "):
         return view(line, folder, environment)
     done = subprocess.run(
         ["bash", "-ceuo", "pipefail", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    if line.startswith("isofield init "):
+        written = folder / "my_volume.yaml"
+        written.write_text(yaml.safe_dump(yaml.safe_load(written.read_text()) | QUICK))
     return done.stdout + done.stderr
 
 

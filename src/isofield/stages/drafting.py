@@ -40,6 +40,7 @@ GAUSSIAN = (
     "its full width at half maximum comes from beads or from the optics. Where it is wide, `isofield plan` says how much "
     "blocks.context_vox must grow:"
 )
+OBJECTIVE = "The metadata state the objective; from a widefield one the width follows, of any other give fwhm_nm instead."
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|h5|hdf5?|zarr|n5|nrrd|nhdr|mrc|rec|czi|lif|nd2|ims)$|/+$", re.IGNORECASE)
 
 
@@ -247,7 +248,12 @@ def _simulation(found: dict[str, Any]) -> list[str]:
 def _measurement(found: dict[str, Any], modality: str) -> list[str]:
     size_nm = found["voxel_size_nm"]
     thickness = f"{size_nm[0]:g}" if size_nm else "500"
+    optics = {"numerical_aperture": "numerical_aperture", "emission_nm": "wavelength_nm", "refractive_index": "refractive_index"}
+    stated = {key: found[name] for name, key in optics.items() if found[name]}
     lines = ["measurement:", *_comment("  ", f"Microscope: {modality}."), *_comment("  ", SECTIONS), *_comment("  ", GAUSSIAN)]
+    if len(stated) == len(optics):
+        lines += _comment("  ", OBJECTIVE)
+        return [*lines, "  # operator: gaussian", f"  # objective: {_scalar(stated)}"]
     return [*lines, "  # operator: gaussian", f"  # fwhm_nm: {thickness}"]
 
 
