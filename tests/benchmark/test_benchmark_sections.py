@@ -17,7 +17,6 @@ SMALL = (
     "prior.patch_vox=32",
     "fit.steps=2",
     "blocks.write_vox=64",
-    "blocks.context_vox=4",
 )
 
 
