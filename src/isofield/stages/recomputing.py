@@ -45,9 +45,9 @@ class Recomputed:
 
 def recompute(config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, n: int) -> Recomputed:
     """Fit `n` blocks, drawn by the run's seed, and look again at as many that were left out as empty."""
-    device = choose_device(config.run.device, config.run.threads_per_job)
     again = Recomputed()
     try:
+        device = choose_device(config.run.device, config.run.threads_per_job)
         again.reason = _hindrance(config, plan, paths, store, device, again)
         if again.reason or again.findings:
             return again
