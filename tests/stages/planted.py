@@ -175,6 +175,11 @@ PLANTED: dict[str, Planted] = {
         "metadata",
         "made from fit ffffffffffff instead of",
     ),
+    "another prior's provenance": Planted(
+        change(f"{IMAGE}/zarr.json", edited(lambda d: d["attributes"]["isofield"]["fingerprints"].update(prior="f" * 64))),
+        "metadata",
+        "made from prior ffffffffffff instead of",
+    ),
     "a flipped bit in a field": Planted(
         change(PACK_0, lambda d: flipped(second_field(d) + 700)(d)), "field", "the field is not what its record says", (1,)
     ),

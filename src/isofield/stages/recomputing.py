@@ -48,8 +48,8 @@ def recompute(config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, 
     again = Recomputed()
     try:
         device = choose_device(config.run.device, config.run.threads_per_job)
-        again.reason = _hindrance(config, plan, paths, store, device, again)
-        if again.reason or again.findings:
+        again.reason = _hindrance(config, plan, paths, store, device)
+        if again.reason:
             return again
         volume = open_source(config.source)
         if any(plan.source["identity"].get(key) != value for key, value in volume.info.identity.items()):
@@ -74,21 +74,16 @@ def recompute(config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, 
     return again
 
 
-def _hindrance(
-    config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, device: torch.device, again: Recomputed
-) -> str | None:
-    """Why the run's fields cannot be made here; a finding instead where they could not have been made from what is there."""
+def _hindrance(config: Sections, plan: Plan, paths: RunPaths, store: FieldStore, device: torch.device) -> str | None:
+    """Why the run's fields cannot be made here; None if they can."""
     if not paths.prior.exists():
         return f"{paths.prior} is gone"
     own = {kind: fit_fingerprint(config, plan, paths, torch.device(kind)) for kind in ("cpu", "cuda")}
     if store.fingerprint == own[device.type]:
         return None
     if store.fingerprint in own.values():
-        made_on = next(kind for kind, mark in own.items() if mark == store.fingerprint)
-        return f"the fields were made on {made_on}, this is {device.type}"
-    what = "was made from another prior, plan, source or configuration than the run has now; run snakemake"
-    again.findings.append(Finding("fit", what, str(store.folder)))
-    return None
+        return f"the fields were not made on {device.type}, which is what there is here"
+    return "the fields were made from another prior, plan or configuration, or by another version of isofield"
 
 
 def _drawn(plan: Plan, store: FieldStore, n: int, seed: int) -> tuple[list[int], list[int]]:

@@ -132,6 +132,15 @@ def _store(paths: RunPaths) -> FieldStore | None:
         return None
 
 
+def _made_from(paths: RunPaths, store: FieldStore | None) -> dict[str, str]:
+    """Fingerprints of the fit and the prior that the run has."""
+    known = {"fit": store.fingerprint} if store else {}
+    try:
+        return known | {"prior": str(read_json(paths.prior_facts)["fingerprint"])}
+    except (InputError, KeyError, TypeError):
+        return known
+
+
 def _canvas(plan: Plan, paths: RunPaths, config: Sections | None, found: Verification) -> dict[str, bytes]:
     """What the metadata of the image should be, by the output settings it was made with; empty where these are not known."""
     spec = None
@@ -169,7 +178,7 @@ def _check(
         found.notes.append("the run has not come to its end: what is missing may not have been made yet")
     if not files:
         return
-    found.findings += check_metadata(plan, paths, place, files, store.fingerprint if store else None)
+    found.findings += check_metadata(plan, paths, place, files, _made_from(paths, store))
     found.checked["validators"] = installed_validators()
     if not found.checked["validators"]:
         found.skipped.append("metadata by independent validators: neither yaozarrs nor ome-zarr-models is installed")

@@ -21,8 +21,10 @@ VALIDATORS = ("yaozarrs", "ome_zarr_models")
 GROUP = "zarr.json"
 
 
-def check_metadata(plan: Plan, paths: RunPaths, place: Place, files: Mapping[str, bytes], fit: str | None) -> list[Finding]:
-    """What is wrong with the metadata of an image that should hold `files`; `fit`: fingerprint its provenance should name."""
+def check_metadata(
+    plan: Plan, paths: RunPaths, place: Place, files: Mapping[str, bytes], made_from: Mapping[str, str]
+) -> list[Finding]:
+    """What is wrong with the metadata of an image that should hold `files`; made_from: fingerprints that its provenance names."""
     found: list[Finding] = []
     repairs = (record_of(paths.canvas), record_of(paths.finish))
 
@@ -37,14 +39,14 @@ def check_metadata(plan: Plan, paths: RunPaths, place: Place, files: Mapping[str
             for difference in metadata_differences(content, wanted):
                 wrong(key, f"says {difference}" if " instead of " in difference else f"is {difference}")
         else:
-            for what in group_faults(content, plan, len(files) - 1, fit):
+            for what in group_faults(content, plan, len(files) - 1, made_from):
                 wrong(key, what)
     if not found:
         found += [Finding("metadata", what, place.locate(GROUP)) for what in _validated(place)]
     return found
 
 
-def group_faults(content: bytes, plan: Plan, n_levels: int, fit: str | None) -> Iterator[str]:
+def group_faults(content: bytes, plan: Plan, n_levels: int, made_from: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with the group's document. Scale and translation are computed here once more, from the plan alone."""
     try:
         document = json.loads(content)
@@ -76,7 +78,7 @@ def group_faults(content: bytes, plan: Plan, n_levels: int, fit: str | None) -> 
                 yield f"gives level {level} the {kind} {one[kind]} instead of {values} nm"
     if "omero" in attributes["ome"]:
         yield from _display_faults(attributes["ome"]["omero"])
-    yield from _provenance_faults(attributes.get(PROVENANCE_KEY), plan, fit)
+    yield from _provenance_faults(attributes.get(PROVENANCE_KEY), plan, made_from)
 
 
 def _close(found: Any, wanted: list[float]) -> bool:
@@ -98,12 +100,12 @@ def _display_faults(omero: Any) -> Iterator[str]:
         yield f"has display settings that cannot be read ({type(error).__name__}: {error})"
 
 
-def _provenance_faults(provenance: Any, plan: Plan, fit: str | None) -> Iterator[str]:
+def _provenance_faults(provenance: Any, plan: Plan, made_from: Mapping[str, str]) -> Iterator[str]:
     if not isinstance(provenance, dict):
         yield f"does not say how the image was made ({PROVENANCE_KEY})"
         return
     # Of an image that several runs fill it is that of the run that ended last.
-    wanted = {**plan.fingerprints, **({"fit": fit} if fit else {})} if plan.region is None else {}
+    wanted = {**plan.fingerprints, **made_from} if plan.region is None else {}
     said = provenance.get("fingerprints") or {}
     for name, value in wanted.items():
         if said.get(name) != value:
