@@ -5,6 +5,7 @@ answers with the exit status of the process (negative: the signal that ended it)
 
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
 `count`); after_s, signal: sent from outside after that time; files, signal: sent once a glob pattern below `root` has so many;
+text, signal: sent once it has printed that;
 memory_blocks: a fit of more blocks than that at once asks torch for more memory than there is; nan_blocks: the denoiser answers
 NaN for these blocks.
 """
@@ -136,6 +137,8 @@ def due(job: dict, seconds: float) -> bool:
     if job.get("files") is not None:
         pattern, n = job["files"]
         return sum(1 for _ in Path(job["root"]).glob(pattern)) >= n
+    if job.get("text") is not None:
+        return Path(job["log"]).exists() and job["text"] in Path(job["log"]).read_text()
     return seconds >= job["after_s"]
 
 
