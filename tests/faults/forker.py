@@ -35,7 +35,9 @@ def load() -> None:
     import isofield.stages.planning
     import isofield.stages.reporting
     import isofield.stages.tidying
-    import isofield.stages.training  # noqa: F401
+    import isofield.stages.training
+    import isofield.verify.image
+    import isofield.verify.records  # noqa: F401
 
 
 def suicide(kill_at: int, root: str) -> Callable[[], int]:
@@ -107,6 +109,8 @@ def little_memory(n_blocks: int) -> None:
 
 def child(job: dict) -> None:
     """What the forked process does; never returns."""
+    # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
