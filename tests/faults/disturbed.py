@@ -39,7 +39,13 @@ class DisturbedRun:
         environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         with open(self.folder / "snakemake.log", "ab") as log:
             return subprocess.Popen(
-                self.command(*arguments), env=environment, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+                self.command(*arguments),
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                preexec_fn=hear_interrupts,
             )
 
     def under_fire(self, dice: random.Random, n_kills: int, every_s: tuple[float, float], until: float | None = None) -> int:
@@ -88,6 +94,11 @@ class DisturbedRun:
         folder = (root or self.run.root) / "isotropic.ome.zarr"
         files = [file for file in sorted(folder.rglob("*")) if file.is_file() and ".partial" not in str(file)]
         return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def hear_interrupts() -> None:
+    """Tests that a shell started in the background ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end(pids: list[int]) -> None:

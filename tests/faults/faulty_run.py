@@ -25,8 +25,8 @@ from isofield.phantom import tissue
 from isofield.records import PARTIAL, read_json
 from isofield.stages import SECTIONS_READ
 
-STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "tidy")
-PASSING = ("run.lock", "report/", "logs/", "benchmarks/")
+STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy")
+PASSING = ("run.lock", "verify.json", "report/", "logs/", "benchmarks/")
 """What speaks of this attempt alone: who holds the run, how long things took."""
 CONFIG: dict[str, Any] = {
     "run": {"name": "faulty", "threads_per_job": 1, "device": "cpu"},

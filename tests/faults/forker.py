@@ -5,6 +5,7 @@ answers with the exit status of the process (negative: the signal that ended it)
 
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
 `count`); after_s, signal: sent from outside after that time; files, signal: sent once a glob pattern below `root` has so many;
+text, signal: sent once it has printed that;
 memory_blocks: a fit of more blocks than that at once asks torch for more memory than there is; nan_blocks: the denoiser answers
 NaN for these blocks.
 """
@@ -34,7 +35,9 @@ def load() -> None:
     import isofield.stages.planning
     import isofield.stages.reporting
     import isofield.stages.tidying
-    import isofield.stages.training  # noqa: F401
+    import isofield.stages.training
+    import isofield.verify.image
+    import isofield.verify.records  # noqa: F401
 
 
 def suicide(kill_at: int, root: str) -> Callable[[], int]:
@@ -106,6 +109,8 @@ def little_memory(n_blocks: int) -> None:
 
 def child(job: dict) -> None:
     """What the forked process does; never returns."""
+    # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -136,6 +141,8 @@ def due(job: dict, seconds: float) -> bool:
     if job.get("files") is not None:
         pattern, n = job["files"]
         return sum(1 for _ in Path(job["root"]).glob(pattern)) >= n
+    if job.get("text") is not None:
+        return Path(job["log"]).exists() and job["text"] in Path(job["log"]).read_text()
     return seconds >= job["after_s"]
 
 

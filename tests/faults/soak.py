@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -37,11 +38,15 @@ def shape_of(n_blocks: int) -> tuple[int, int, int]:
 
 
 def check(run: FaultyRun, undisturbed: FaultyRun) -> list[str]:
-    """What is wrong with a finished run. This is the place for `isofield verify`."""
+    """What is wrong with a finished run: what `isofield verify` finds, and every byte that differs from the undisturbed one."""
+    command = [sys.executable, "-m", "isofield.cli", "verify", str(run.root)]
+    verified = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(verified.stdout, flush=True)
     # Records and metadata name the folder they were made in; all that holds voxels, weights or fields must agree.
     arrays = ("isotropic.ome.zarr", "measured.ome.zarr", "prior/prior.safetensors")
     differ = difference(run.digest(), undisturbed.digest())
-    wrong = [name for name in differ if name.startswith(arrays) and not name.endswith("zarr.json")]
+    wrong = [] if verified.returncode == 0 else [f"verify exits with {verified.returncode}"]
+    wrong += [name for name in differ if name.startswith(arrays) and not name.endswith("zarr.json")]
     ours, theirs = ({i: r.store.payload(i) for i, _ in r.store.records()} for r in (run, undisturbed))
     return wrong + [f"field of block {i}" for i in sorted(ours.keys() | theirs.keys()) if ours.get(i) != theirs.get(i)]
 

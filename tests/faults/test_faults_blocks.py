@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from faulty_run import STAGES, FaultyRun, difference
+from faulty_run import STAGES, Ended, FaultyRun, difference, write_sections
 from ledger import CLEAR, SAME
 
 from isofield.cli import main
@@ -112,24 +112,30 @@ def test_just_half_failing_does_not(before_fit):
 
 
 @pytest.mark.faults
-def test_a_job_that_runs_out_of_memory_goes_on_with_fewer_blocks_at_once(before_fit, undisturbed, ledger):
-    """The error is that of torch's allocator; it has no memory for more than three blocks, then for none at all."""
-    batches = FaultyRun(before_fit.folder, before_fit.forker, {"fit": {"batch_blocks": 4}})
-    ended = batches.stage("fit", memory_blocks=3)
-    assert ended.status == 0, ended.text
-    assert ended.text.count("out of memory with 4 blocks at once, going on with 2") == 2, "once per job"
-    assert "with 2 blocks at once" not in ended.text
-    made = {i: batches.store.payload(i) for i in range(8)}
-    before_fit.restore(undisturbed.before["fit"])
-    ended = batches.stage("fit", 0, memory_blocks=0)
-    assert ended.clear, ended.text
-    assert "out of memory with 2 blocks at once, going on with 1" in ended.text
-    assert "memory ran out over a single block. Give the job more memory, or lower blocks.write_vox" in ended.text
-    # Negative control, and what is made afterwards: with enough memory nothing is halved.
-    ended = batches.stage("fit")
-    assert ended.status == 0, ended.text
+def test_a_job_that_runs_out_of_memory_goes_on_with_fewer_blocks_at_once(forker, tmp_path, ledger):
+    """The error is that of torch's allocator; it has no memory for more than one block, then for none at all."""
+    # Six blocks in a row: the four that are no ends are of one shape and can be fitted together.
+    write_sections(tmp_path / "sections.zarr", shape=(32, 32, 192))
+    run = FaultyRun(tmp_path, forker, {"fit": {"batch_blocks": 4, "blocks_per_job": 6}})
+    for stage in ("plan", "train", "fit"):
+        ended = run.stage(stage)
+        assert ended.status == 0, ended.text
     assert "out of memory" not in ended.text
-    assert {i: batches.store.payload(i) for i in range(8)} == made
+    fields = {i: run.store.payload(i) for i in range(6)}
+
+    def again(**fate) -> Ended:
+        for path in [*run.store.folder.iterdir(), run.paths.fit_job(0)]:
+            path.unlink(missing_ok=True)
+        return run.stage("fit", **fate)
+
+    ended = again(memory_blocks=1)
+    assert ended.status == 0, ended.text
+    assert ended.text.count("out of memory with 4 blocks at once, going on with 2") == 1
+    assert ended.text.count("out of memory with 2 blocks at once, going on with 1") == 1, "once is enough for the whole job"
+    assert {i: run.store.payload(i) for i in range(6)} == fields
+    ended = again(memory_blocks=0)
+    assert ended.clear, ended.text
+    assert "memory ran out over a single block. Give the job more memory, or lower blocks.write_vox" in ended.text
     ledger.note("worker out of memory", "fit", f"{SAME}, with fewer blocks at once; clear message where one is too many")
 
 
@@ -158,15 +164,15 @@ def test_a_training_that_is_told_to_stop_goes_on_from_its_checkpoint_to_the_same
     assert run.stage("train").status == 0
     once = run.paths.prior.read_bytes()
     run.restore(undisturbed.before["train"])
-    # The lock is taken right before the training starts; then it takes until its first step is done to see the request.
-    n = 0
-    for wait in (0.3, 0.6, 0.2, 1.0, 0.1, 2.0, 4.0):
-        ended = run.stage("train", after_s=wait, signal=name)
-        if "which is saved" in ended.text:
-            n = int(ended.text.partition("at step ")[2].partition(",")[0])
+    for _ in range(5):
+        ended = run.stage("train", text="from scratch", signal=name)
+        if not ended.killed:
             break
+        # It was told before it began to listen.
         run.restore(undisturbed.before["train"])
     assert ended.clear, ended.text
+    assert f"train: {name} at step " in ended.text
+    n = int(ended.text.partition("at step ")[2].partition(",")[0])
     assert 0 < n < 60
     assert not run.paths.prior.exists()
     ended = run.stage("train")

@@ -188,7 +188,9 @@ class Fitter:
         self.largest = len(batch) // 2
         say(f"fit: out of memory with {len(batch)} blocks at once, going on with {self.largest}")
         release_memory(self.device)
-        for part in (batch[: self.largest], batch[self.largest :]):
+        while batch:
+            # What the first part finds to be too many need not be tried again.
+            part, batch = batch[: self.largest], batch[self.largest :]
             self._fit_within_memory(part)
 
     def _fit_batch(self, batch: list[int]) -> None:
