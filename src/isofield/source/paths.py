@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,14 @@ def kernel_identity(choice: KernelFile | None) -> dict[str, str]:
     path = kernel_path(choice) if choice else None
     likely = path and path.is_file() and path.stat().st_size <= MAX_KERNEL_BYTES
     return {"kernel": sha256_file(path)} if likely else {}  # type: ignore[arg-type]
+
+
+def require_no_wildcards(key: str, files: Iterable[Path]) -> None:
+    """Refuses files, which rules depend on, whose names Snakemake would take for patterns. Raises InputError."""
+    for file in files:
+        if {"{", "}"} & set(str(file)):
+            limit = "has braces in its name, which Snakemake takes for a wildcard"
+            raise InputError(key, str(file), limit, "Rename it, or give a link to it")
 
 
 def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
