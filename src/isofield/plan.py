@@ -61,7 +61,9 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
     if min(sizes) < MIN_VOXEL_NM or max(sizes) > MAX_VOXEL_NM:
         less = min(sizes) < MIN_VOXEL_NM
         limit = f"holds {min(sizes):g} nm, smaller than an atom" if less else f"holds {max(sizes):g} nm, more than a millimetre"
-        factor = 1000 if less else 0.001
+        # The nearest unit, up to metres and down to picometres, in which the voxels would be those of a microscope.
+        factors = [1e3, 1e6, 1e9] if less else [1e-3, 1e-6]
+        factor = next((f for f in factors if min(sizes) * f >= 1 and max(sizes) * f <= 1e5), factors[0])
         likely = ", ".join(f"{v * factor:g}" for v in sizes)
         raise InputError("source.voxel_size_nm", sizes, limit, f"Give it in nm, z, y, x: is it [{likely}]?")
     if abs(dy / dx - 1) > Fraction(1, 1000):
@@ -109,12 +111,13 @@ def output_region(spec: OutputSpec, shape: ZYX) -> Roi | None:
     for axis, (begin, end), length in zip("zyx", spec.region_vox, shape, strict=True):
         whole_end = end % side == 0 or end == length
         if begin % side or not whole_end or not begin < end <= length:
-            near = min(max(1, round(end / side)) * side, length)
+            begin = min(begin, length - 1) // side * side
+            near = min(max(begin // side + 1, round(end / side)) * side, length)
             raise InputError(
                 "output.region_vox",
                 [list(pair) for pair in spec.region_vox],
                 f"along {axis} it must begin and end at whole shards of {side} voxels, or end with the volume at {length}",
-                f"Along {axis} give [{begin // side * side}, {near}], say",
+                f"Along {axis} give [{begin}, {near}], say",
             )
     return Roi.between(*zip(*spec.region_vox, strict=True))
 

@@ -71,7 +71,7 @@ def require_contrast(crops: list[np.ndarray], name: str) -> np.ndarray:
         raise InputError("source", name, "has no good section where it was sampled", "Shorten sections.bad")
     grey = np.concatenate([crop.ravel() for crop in crops])
     if n_odd := np.count_nonzero(~np.isfinite(grey)):
-        share = f"{100 * n_odd / grey.size:.2g} % of the voxels looked at"
+        share = f"{100 * n_odd / grey.size:.3g} % of the voxels looked at"
         raise InputError("source.path", name, f"holds NaN or infinite voxels ({share})", "Replace them in the file")
     low, high = float(grey.min()), float(grey.max())
     if low == high:
