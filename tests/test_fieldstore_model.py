@@ -55,6 +55,12 @@ class Store(RuleBasedStateMachine):
         self.store.publish(self.record(index, "done"), payload)
         self.model[index] = Known("done", payload)
 
+    @rule(index=blocks, payload=payloads)
+    def finish_a_job(self, index, payload) -> None:
+        for i in self.job_of(index):
+            self.publish_a_field(i, payload + bytes([i]))
+        self.pack_a_job(index, skip=False)
+
     @rule(index=blocks, state=st.sampled_from(["failed", "skipped"]))
     def publish_a_word(self, index, state) -> None:
         self.store.publish(self.record(index, state), None)

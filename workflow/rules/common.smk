@@ -21,12 +21,8 @@ from isofield.locking import claim_run
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
 from isofield.source.apart import require_apart
-from isofield.source.paths import (
-    expand as expand_path,
-    kernel_identity,
-    kernel_path,
-    require_no_wildcards,
-)
+from isofield.source.paths import expand as expand_path, kernel_identity, kernel_path
+from isofield.source.paths import require_no_wildcards
 from isofield.source.probe import probe
 from isofield.stages import SECTIONS_READ
 from isofield.recovery import only_looks, withdraw_false_records
