@@ -240,7 +240,14 @@ ZARRS = (
     Case(
         "Zarr with a name for too few axes", "source.path", "names 2 axes", "Repair", ZARR, zarr_json(dimension_names=["y", "x"])
     ),
-    Case("Zarr with an axis twice", "source.path", "each of z, y, x", "Give a volume", ZARR, zarr_json(dimension_names=["z", "x", "x"])),
+    Case(
+        "Zarr with an axis twice",
+        "source.path",
+        "each of z, y, x",
+        "Give a volume",
+        ZARR,
+        zarr_json(dimension_names=["z", "x", "x"]),
+    ),
     Case(
         "OME-Zarr without its level", "source.path", "level '0' is not there", "Repair", IMAGE, without(image(), "image.zarr/0")
     ),
