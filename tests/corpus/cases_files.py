@@ -49,7 +49,7 @@ OTHER_KINDS = (
     Case("address of a bucket", "source.path", "names no store inside a bucket", "Write it like", at("s3://bucket")),
     Case("address of an unknown kind", "source.path", "none of a local path", "mount", at("ftp://host/a.zarr")),
     Case("address with a password", "source.path", "credentials", "environment", at("https://me:secret@host/a.zarr")),
-    Case("single file on the network", "source.path", "single file on the network", "mount", at("https://host/a.tif")),
+    Case("single file on the network", "source.path", "read on this machine alone", "mount", at("https://host/a.mrc")),
     Case("phantom that does not exist", "source.path", "no phantom 'liver'", "phantom:tissue", at("phantom:liver")),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.paths import RunPaths, expand
+from isofield.source.paths import without_prefix
 from isofield.source.spec import SourceSpec
 from isofield.storage.uri import is_remote
 
@@ -16,7 +17,7 @@ def require_apart(source: SourceSpec, paths: RunPaths) -> None:
 
     What lies in object stores is compared by address.
     """
-    uri = expand(source.path)
+    uri = without_prefix(expand(source.path))
     image = paths.isotropic
     if uri.startswith("phantom:"):
         uri = ""

@@ -59,6 +59,11 @@ def require_no_wildcards(key: str, files: Iterable[Path]) -> None:
             raise InputError(key, str(file), limit, "Rename it, or give a link to it")
 
 
+def without_prefix(uri: str) -> str:
+    """An expanded `source.path` without the name of a format or file:// before the path itself."""
+    return _PREFIX.sub("", uri).removeprefix("file://")
+
+
 def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
     """The reader module (`describe`, `load`) for an expanded `source.path`, and the path or place to give it.
 
@@ -67,7 +72,7 @@ def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
     """
     if uri.startswith("phantom:"):
         return _reader("phantom"), Path(uri)
-    uri = _PREFIX.sub("", uri).removeprefix("file://")
+    uri = without_prefix(uri)
     if is_remote(uri):
         uri = checked_uri(uri, "source.path", READABLE)
         if uri.lower().endswith(_LOCAL_FILES):
