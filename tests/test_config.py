@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,33 +48,33 @@ WRONG = {
         changed(blocks={"write_voxels": 64}),
         "blocks.write_voxels",
         64,
-        "Extra inputs are not permitted",
+        "unknown key",
         "did you mean blocks.write_vox?",
     ),
     "unknown section": (
         changed(bloks={"write_vox": 64}),
         "bloks",
         {"write_vox": 64},
-        "not permitted",
+        "unknown key",
         "did you mean blocks?",
     ),
     "unknown nested key": (
         changed(source={"simulate": {"factor": 8, "oprator": "skip"}}),
         "source.simulate.oprator",
         "skip",
-        "not permitted",
+        "unknown key",
         "did you mean source.simulate.operator?",
     ),
     "unknown key like none": (
         changed(run={"zzz": 1}),
         "run.zzz",
         1,
-        "not permitted",
+        "unknown key",
         "did you mean one of name, results, seed, threads_per_job, memory_gb, keep_fields, on_failed_block, device?",
     ),
-    "missing key": ({"run": {}, "source": {"path": "x"}}, "run.name", None, "required", "Mend"),
-    "missing section": ({"run": {"name": "a"}}, "source", None, "required", "Mend"),
-    "section without keys": ({"run": {"name": "a"}, "source": None}, "source.path", None, "required", "Mend"),
+    "missing key": ({"run": {}, "source": {"path": "x"}}, "run.name", None, "required", "Add"),
+    "missing section": ({"run": {"name": "a"}}, "source", None, "required", "Add"),
+    "section without keys": ({"run": {"name": "a"}, "source": None}, "source.path", None, "required", "Add"),
     "section that is a number": (changed(blocks=3), "blocks", 3, "valid dictionary", "Mend"),
     "wrong type": (changed(blocks={"write_vox": "wide"}), "blocks.write_vox", "wide", "valid integer", "Mend"),
     "fraction for a count": (changed(run={"seed": 1.5}), "run.seed", 1.5, "valid integer", "Mend"),
@@ -81,7 +82,7 @@ WRONG = {
     "above range": (changed(run={"seed": 2**31}), "run.seed", 2**31, "less than 2147483648", "Mend"),
     "not finite": (changed(run={"memory_gb": float("inf")}), "run.memory_gb", float("inf"), "finite number", "Mend"),
     "not a choice": (changed(fit={"mode": "fast"}), "fit.mode", "fast", "'distill' or 'sds'", "Mend"),
-    "name with a slash": (changed(run={"name": "../x"}), "run.name", "../x", "match pattern", "Mend"),
+    "name with a slash": (changed(run={"name": "../x"}), "run.name", "../x", "form ^[A-Za-z0-9]", "letters and digits"),
     "nested out of range": (
         changed(source={"simulate": {"factor": 40}}),
         "source.simulate.factor",
@@ -97,7 +98,7 @@ WRONG = {
         "Mend",
     ),
     "detail beyond all": (changed(fit={"detail": 1.5}), "fit.detail", 1.5, "less than or equal to 1", "Mend"),
-    "key of an earlier version": (changed(fit={"sigmas": [80.0]}), "fit.sigmas", [80.0], "not permitted", "did you mean"),
+    "key of an earlier version": (changed(fit={"sigmas": [80.0]}), "fit.sigmas", [80.0], "unknown key", "did you mean"),
     "precision unheard of": (changed(prior={"precision": "half"}), "prior.precision", "half", "'auto' or 'float32'", "Mend"),
     "more neighbours than there is use for": (
         changed(prior={"neighbours": 5}),
@@ -130,7 +131,7 @@ def test_what_is_wrong_is_named(way):
     assert (error.thing, error.value) == (thing, value)
     assert limit in error.limit
     assert remedy in error.remedy
-    assert "in the configuration" in error.remedy or "from the configuration" in error.remedy
+    assert re.search("(in|from|to) the configuration", error.remedy)
 
 
 def test_an_operator_other_than_the_simulated_one_is_refused():

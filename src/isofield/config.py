@@ -31,9 +31,13 @@ class RunSpec(Spec):
     """The run as a whole."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the run and of its results folder"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="name of the run and of its results folder: letters and digits, after the first also . _ -",
     )
-    results: str = Field("results", min_length=1, description="folder under which runs keep their results")
+    results: str = Field(
+        "results", min_length=1, description="folder under which runs keep their results; its name has no { }, nor a - in front"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of everything random: same seed, same bytes (on CPU)")
     threads_per_job: PositiveInt = Field(
         2, description="CPU threads per job; part of what makes results reproducible bit for bit, so set, not detected"
@@ -58,6 +62,16 @@ class RunSpec(Spec):
         description="where the prior is trained and fields are fitted; auto: CUDA where there is one, else CPU; or cpu, cuda, "
         "cuda:1",
     )
+
+    @field_validator("results")
+    @classmethod
+    def _no_wildcards(cls, value: str) -> str:
+        """Snakemake takes what stands in braces for a wildcard, and ends names at line breaks; programs take -x for an option."""
+        if value.startswith("-"):
+            raise ValueError("begins with a dash, which programs take for an option; give a name, or a whole path")
+        if odd := {"{", "}", "\n", "\0"} & set(value):
+            raise ValueError(f"holds {' '.join(map(repr, sorted(odd)))}, which Snakemake does not take for part of a name")
+        return value
 
 
 class Config(Spec):
@@ -248,12 +262,21 @@ def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
             raise InputError("configuration", name[:80], f"is not valid JSON ({error})", "Mend it, or give a YAML file") from None
     else:
         path = Path(name)
-        if not path.is_file():
-            raise InputError("configuration", name, "is not a file", "Give the path of a YAML file, such as config/demo.yaml")
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError("configuration", name, f"is not valid YAML ({error})", "Mend the line it names") from error
+            values = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            remedy = "Give the path of a YAML file, such as config/demo.yaml"
+            raise InputError("configuration", name, "is not a file", remedy) from None
+        except OSError as error:
+            closed = isinstance(error, PermissionError)
+            limit = "may not be read by this user" if closed else f"cannot be read ({error.strerror})"
+            remedy = "Give yourself permission to read it" if closed else "Give the path of a YAML file"
+            raise InputError("configuration", name, limit, remedy) from None
+        except UnicodeDecodeError as error:
+            limit = f"is not valid YAML (no UTF-8 text: {error.reason} at byte {error.start})"
+            raise InputError("configuration", name, limit, "Save it as UTF-8 text, or mend the name") from None
+        except yaml.YAMLError as error:
+            raise InputError("configuration", name, f"is not valid YAML ({_on_one_line(error)})", "Mend that line") from None
     if not isinstance(values, dict):
         raise InputError("configuration", name, "holds no sections", "It needs at least run.name and source.path")
     return values
@@ -277,6 +300,26 @@ def _with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     return values
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """YAML's plain types and no others; a key given twice is an error, where YAML loaders drop what stands first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(problem=f"{key.value!r} twice", problem_mark=key.start_mark)
+            seen.add(getattr(key, "value", ""))
+        return super().construct_mapping(node, deep)
+
+
+def _on_one_line(error: yaml.YAMLError) -> str:
+    """What is wrong and where, as `problem, line 3 column 6`."""
+    mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
+    parts = [getattr(error, name, None) for name in ("context", "problem")]
+    said = ": ".join(part for part in parts if part) or " ".join(str(error).split())
+    return f"{said}, line {mark.line + 1} column {mark.column + 1}" if mark else said
+
+
 class reported:  # noqa: N801  (reads as a verb at its use)
     """Turns pydantic's ValidationError into an InputError about the first wrong key, mentioning how many more there are."""
 
@@ -286,12 +329,19 @@ class reported:  # noqa: N801  (reads as a verb at its use)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, ValidationError):
             return
-        first, *others = error.errors()
+        # An unknown key first: one that is misspelt is missing as well.
+        first, *others = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
         limit = first["msg"].removeprefix("Value error, ")
         remedy = "Mend it in the configuration"
         if first["type"] == "extra_forbidden":
-            remedy = f"Remove it from the configuration, or did you mean {_nearest(key)}?"
+            limit, remedy = "is an unknown key", f"Remove it from the configuration, or did you mean {_nearest(key)}?"
+        elif first["type"] == "missing":
+            limit, remedy = "is required", "Add it to the configuration"
+        elif first["type"] == "string_type":
+            remedy = "Put it in quotes in the configuration"
+        elif first["type"] == "string_pattern_mismatch":
+            limit, remedy = f"is not of the form {first['ctx']['pattern']}", f"Mend it in the configuration ({_meaning(first)})"
         more = f" ({len(others)} more: {', '.join('.'.join(map(str, e['loc'])) for e in others[:5])})" if others else ""
         shown = first["input"] if first["type"] != "missing" else None
         raise InputError(key, shown, limit, f"{remedy}{more}") from None
@@ -300,6 +350,15 @@ class reported:  # noqa: N801  (reads as a verb at its use)
 def specs_in(annotation: Any) -> list[type[Spec]]:
     """The Specs that a field's type names: itself, or members of its union."""
     return [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Spec)]
+
+
+def _meaning(error: Mapping[str, Any]) -> str:
+    """The description of the key that an error is about."""
+    spec: Any = Config
+    *sections, name = error["loc"]
+    for section in sections:
+        spec = specs_in(spec.model_fields[section].annotation)[0]
+    return spec.model_fields[name].description
 
 
 def _nearest(key: str) -> str:

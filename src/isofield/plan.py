@@ -28,6 +28,8 @@ from isofield.spec import Spec
 
 MAX_RATIO, MIN_RATIO = 20, Fraction(9, 10)
 """Section thickness over pixel size. A little less than 1: such stacks are isotropic but for the blur of the optics."""
+MIN_VOXEL_NM, MAX_VOXEL_NM = 0.1, 1e6
+"""Sides of a voxel that no microscope has: a unit was mistaken."""
 
 
 LABELLED = "origin-1"
@@ -55,13 +57,20 @@ class Layout:
 def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
     """Layout of a run over the volume `info`. Raises InputError for geometry that cannot be reconstructed."""
     dz, dy, dx = info.voxel_size_nm
+    sizes = [float(v) for v in info.voxel_size_nm]
+    if min(sizes) < MIN_VOXEL_NM or max(sizes) > MAX_VOXEL_NM:
+        less = min(sizes) < MIN_VOXEL_NM
+        limit = f"holds {min(sizes):g} nm, smaller than an atom" if less else f"holds {max(sizes):g} nm, more than a millimetre"
+        # The nearest unit, up to metres and down to picometres, in which the voxels would be those of a microscope.
+        factors = [1e3, 1e6, 1e9] if less else [1e-3, 1e-6]
+        factor = next((f for f in factors if min(sizes) * f >= 1 and max(sizes) * f <= 1e5), factors[0])
+        likely = ", ".join(f"{v * factor:g}" for v in sizes)
+        raise InputError("source.voxel_size_nm", sizes, limit, f"Give it in nm, z, y, x: is it [{likely}]?")
     if abs(dy / dx - 1) > Fraction(1, 1000):
-        raise InputError(
-            "source.voxel_size_nm",
-            [float(v) for v in info.voxel_size_nm],
-            "y and x differ",
-            "Resample the sections to square pixels, or correct source.voxel_size_nm",
-        )
+        remedy = "Resample the sections to square pixels, or correct source.voxel_size_nm"
+        if abs(dz / dy - 1) < Fraction(1, 1000) and dx > dy:
+            remedy = f"Sizes are given in the order z, y, x: write [{sizes[2]:g}, {sizes[1]:g}, {sizes[0]:g}]"
+        raise InputError("source.voxel_size_nm", sizes, "y and x differ", remedy)
     voxel = exact_nm(config.output.voxel_size_nm) if config.output.voxel_size_nm else dx
     if abs(voxel / dx - 1) > Fraction(1, 1000):
         raise InputError(
@@ -74,7 +83,7 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
     if not MIN_RATIO <= ratio <= MAX_RATIO:
         raise InputError(
             "source.voxel_size_nm",
-            [float(v) for v in info.voxel_size_nm],
+            sizes,
             f"gives an anisotropy of {float(ratio):g}, outside {float(MIN_RATIO):g} to {MAX_RATIO}",
             "Check the order (z, y, x) and the unit (nm)",
         )
@@ -102,12 +111,13 @@ def output_region(spec: OutputSpec, shape: ZYX) -> Roi | None:
     for axis, (begin, end), length in zip("zyx", spec.region_vox, shape, strict=True):
         whole_end = end % side == 0 or end == length
         if begin % side or not whole_end or not begin < end <= length:
-            near = min(max(1, round(end / side)) * side, length)
+            begin = min(begin, length - 1) // side * side
+            near = min(max(begin // side + 1, round(end / side)) * side, length)
             raise InputError(
                 "output.region_vox",
                 [list(pair) for pair in spec.region_vox],
                 f"along {axis} it must begin and end at whole shards of {side} voxels, or end with the volume at {length}",
-                f"Along {axis} give [{begin // side * side}, {near}], say",
+                f"Along {axis} give [{begin}, {near}], say",
             )
     return Roi.between(*zip(*spec.region_vox, strict=True))
 

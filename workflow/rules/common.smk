@@ -20,7 +20,9 @@ from isofield.errors import InputError
 from isofield.locking import claim_run
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
+from isofield.source.apart import require_apart
 from isofield.source.paths import expand as expand_path, kernel_identity, kernel_path
+from isofield.source.paths import require_no_wildcards
 from isofield.source.probe import probe
 from isofield.stages import SECTIONS_READ
 from isofield.recovery import only_looks, withdraw_false_records
@@ -34,6 +36,9 @@ try:
     KERNEL = [kernel_path(CFG.kernel)] if CFG.kernel else []
     INIT = [Path(expand_path(CFG.prior.init, "prior.init"))] if CFG.prior.init else []
     RUN = RunPaths(Path(CFG.run.results) / CFG.run.name, CFG.output.path)
+    require_apart(CFG.source, RUN)
+    for key, files in {"kernel_file": KERNEL, "prior.init": INIT}.items():
+        require_no_wildcards(key, files)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -67,8 +72,12 @@ def blends_before(wildcards):
 
 
 def sections(stage):
-    """The part of the configuration that a stage reads, as JSON: a change elsewhere does not concern it."""
-    return CFG.section_json(*SECTIONS_READ[stage])
+    """The part of the configuration that a stage reads, as JSON: a change elsewhere does not concern it.
+
+    A function of the wildcards, because Snakemake takes {job} in a plain text, a file's name say, for one.
+    """
+    text = CFG.section_json(*SECTIONS_READ[stage])
+    return lambda wildcards: text
 
 
 def log_of(stage):

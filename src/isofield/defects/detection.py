@@ -43,7 +43,8 @@ class Detector:
     def add(self, cells: np.ndarray) -> None:
         """cells (sections, cells, Y, X): grey values at the same places in every section. Cells with NaN count as constant."""
         for stored in cells:
-            section = np.asarray(stored, np.float32)
+            with np.errstate(over="ignore"):  # Markers like 1e300 become infinite, and their cells constant.
+                section = np.asarray(stored, np.float32)
             if stored.dtype.kind == "f":
                 section = np.where(np.isfinite(section).all(axis=(1, 2), keepdims=True), section, np.float32(0))
             highest = section.max(axis=(1, 2))

@@ -34,9 +34,8 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
     return _packed(_contiguous(denoiser.state_dict()), about)
 
 
-def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
+def load_prior(path: Path, device: torch.device, remedy: str = "Delete it and train again") -> tuple[Denoiser, dict[str, Any]]:
     """The denoiser in `path`, ready for inference, and the facts stored with it. Raises InputError if it is damaged."""
-    remedy = "Delete it and train again"
     tensors, about = _read(path, remedy)
     if about.get("format") != PRIOR_FORMAT:
         raise InputError("prior checkpoint", str(path), f"is not of the format {PRIOR_FORMAT}", remedy)
@@ -46,6 +45,7 @@ def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, An
     return denoiser.to(device).eval().requires_grad_(False), about
 
 
+INIT_REMEDY = "Set prior.init to the prior.safetensors of a finished run, or leave it null"
 SIZED_BY = ("channels", "n_residual_blocks", "neighbours")
 """What the tensors of a network depend on."""
 
@@ -55,7 +55,7 @@ def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, A
 
     Raises InputError if it is no prior or its network is of another size.
     """
-    other, about = load_prior(path, torch.device("cpu"))
+    other, about = load_prior(path, torch.device("cpu"), INIT_REMEDY)
     theirs = PriorSpec.model_validate(about["spec"])
     for key in SIZED_BY:
         if getattr(theirs, key) != getattr(spec, key):

@@ -16,6 +16,8 @@ from isofield.measurement import MeasurementModel
 MARGIN_SECTIONS = 3
 """Sections degraded beyond each end of a patch, so that its condition has no ends of its own."""
 MAX_PHASES = 64
+MIN_PATCH_VOX = 32
+"""Patches are made smaller where sections are, down to this."""
 END_SHARE = 0.05
 """Share of patches that are drawn without regard to whether their section has all its neighbours."""
 AXIAL_END_SHARE = 0.1

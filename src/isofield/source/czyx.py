@@ -7,6 +7,8 @@ from typing import Protocol
 import dask.array as da
 import numpy as np
 
+from isofield.source.damage import readable
+
 _CHUNK_BYTES = 4 * 2**20
 _LARGEST_CHUNK_BYTES = 64 * 2**20
 _N_CHUNKS = 100_000
@@ -23,23 +25,28 @@ class ArrayLike(Protocol):
 
 
 class OneChannel:
-    """A stored array seen as (1, Z, Y, X) in native byte order; reads when it is indexed."""
+    """A stored array seen as (1, Z, Y, X) in native byte order; reads when it is indexed.
+
+    Raises InputError, about the volume at `uri`, where its voxels cannot be read.
+    """
 
     ndim = 4
 
-    def __init__(self, array: ArrayLike, axes: str, channel: int) -> None:
+    def __init__(self, array: ArrayLike, axes: str, channel: int, uri: str = "") -> None:
         lengths = dict(zip(axes, array.shape, strict=True))
         self.shape = (1, lengths["z"], lengths["y"], lengths["x"])
         stored_chunks = dict(zip(axes, array.chunks, strict=True))
         self.chunks = (stored_chunks["z"], stored_chunks["y"], stored_chunks["x"])
         self.dtype = array.dtype.newbyteorder("=")
-        self._array, self._axes, self._channel = array, axes, channel
+        self._array, self._axes, self._channel, self._uri = array, axes, channel, uri
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
         # Readers see ascending slices of step 1; integers, steps and reversal are applied to what was read.
         envelopes, within = zip(*(_envelope(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
         wanted = dict(zip("czyx", envelopes, strict=True))
-        read = self._array[tuple(self._stored_index(axis, wanted) for axis in self._axes)]
+        stored_index = tuple(self._stored_index(axis, wanted) for axis in self._axes)
+        with readable(self._uri):
+            read = self._array[stored_index]
         spatial = [axis for axis in self._axes if axis in "zyx"]
         ordered = np.transpose(np.asarray(read), [spatial.index(axis) for axis in "zyx"])
         return ordered[None][wanted["c"]][within].astype(self.dtype, copy=False)

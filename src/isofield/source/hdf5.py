@@ -79,6 +79,8 @@ def _opened(path: Path | Place) -> h5py.File:
         return h5py.File(path if isinstance(path, Path) else path.open(), "r")
     except FileNotFoundError as error:
         raise InputError("source.path", str(path), "is not there", "Correct source.path") from error
+    except PermissionError:
+        raise
     except OSError as error:
         raise InputError("source.path", str(path), f"cannot be opened ({error})", "Copy it again") from error
 
@@ -96,7 +98,10 @@ def _only_volume(file: h5py.File, path: Path) -> h5py.Dataset:
     if len(volumes) == 1:
         return volumes[0]
     names = ", ".join(f"{v.name.lstrip('/')} {v.dtype.name} {v.shape}" for v in volumes[:8])
-    limit = f"holds {len(volumes)} datasets of 3 or more dimensions ({names})" if volumes else "holds no volume"
+    if not volumes:
+        limit = "holds no volume: no dataset of numbers with 3 to 5 dimensions"
+        raise InputError("source.path", str(path), limit, "Give a file with a volume, ZYX or CZYX")
+    limit = f"holds {len(volumes)} datasets of 3 or more dimensions ({names})"
     raise InputError("source.path", str(path), limit, "Set source.dataset to the name of one")
 
 
@@ -116,7 +121,11 @@ def _axis_names(dataset: h5py.Dataset) -> list[str] | None:
     if all(labels):
         return labels
     if "axistags" in dataset.attrs:
-        return [axis["key"] for axis in json.loads(dataset.attrs["axistags"])["axes"]]
+        try:
+            return [axis["key"] for axis in json.loads(dataset.attrs["axistags"])["axes"]]
+        except (ValueError, LookupError, TypeError):
+            limit = f"its attribute axistags of {dataset.name} is not the JSON of vigra's axes"
+            raise InputError("source.path", dataset.file.filename, limit, "Repair or remove the attribute") from None
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from isofield.source.czyx import OneChannel, as_dask
+from isofield.source.damage import readable
 from isofield.source.kernel_file import read_kernel
 from isofield.source.occupancy import occupancy
 from isofield.source.probe import find, measured_info, stored_info
@@ -23,7 +24,8 @@ def open_source(spec: SourceSpec) -> Volume:
     reader, stored = find(spec)
     info = stored_info(spec, stored)
     measured = measured_info(info, spec)
-    view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0)
+    with readable(info.uri):
+        view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0, info.uri)
     data = as_dask(view, info.identity)
     if spec.simulate is None:
         known = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +51,19 @@ def kernel_identity(choice: KernelFile | None) -> dict[str, str]:
     return {"kernel": sha256_file(path)} if likely else {}  # type: ignore[arg-type]
 
 
+def require_no_wildcards(key: str, files: Iterable[Path]) -> None:
+    """Refuses files, which rules depend on, whose names Snakemake would take for patterns. Raises InputError."""
+    for file in files:
+        if {"{", "}"} & set(str(file)):
+            limit = "has braces in its name, which Snakemake takes for a wildcard"
+            raise InputError(key, str(file), limit, "Rename it, or give a link to it")
+
+
+def without_prefix(uri: str) -> str:
+    """An expanded `source.path` without the name of a format or file:// before the path itself."""
+    return _PREFIX.sub("", uri).removeprefix("file://")
+
+
 def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
     """The reader module (`describe`, `load`) for an expanded `source.path`, and the path or place to give it.
 
@@ -58,7 +72,7 @@ def reader_for(uri: str) -> tuple[ModuleType, Path | Place]:
     """
     if uri.startswith("phantom:"):
         return _reader("phantom"), Path(uri)
-    uri = _PREFIX.sub("", uri).removeprefix("file://")
+    uri = without_prefix(uri)
     if is_remote(uri):
         uri = checked_uri(uri, "source.path", READABLE)
         if uri.lower().endswith(_LOCAL_FILES):

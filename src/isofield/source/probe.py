@@ -6,6 +6,7 @@ from types import ModuleType
 
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
+from isofield.source.damage import readable
 from isofield.source.paths import expand, reader_for
 from isofield.source.simulate import simulated_info
 from isofield.source.spec import SourceSpec
@@ -26,8 +27,10 @@ def probe(spec: SourceSpec) -> VolumeInfo:
 
 def find(spec: SourceSpec) -> tuple[ModuleType, Stored]:
     """Reader and metadata of the array at `spec.path`. Relative paths start at the working directory."""
-    reader, path = reader_for(expand(spec.path))
-    return reader, reader.describe(path, spec.dataset)
+    uri = expand(spec.path)
+    with readable(uri):
+        reader, path = reader_for(uri)
+        return reader, reader.describe(path, spec.dataset)
 
 
 def stored_info(spec: SourceSpec, stored: Stored) -> VolumeInfo:

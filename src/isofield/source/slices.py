@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from isofield.errors import InputError
 from isofield.source.stored import Stored, axes_of, files_identity
+from isofield.source.tiff import refuse_cut_off
 from isofield.source.units import nothing_stated
 
 if TYPE_CHECKING:
@@ -170,9 +171,15 @@ def _header(file: Path) -> tuple[str, tuple[int, ...], str]:
             n_samples = len(image.getbands())
             axes, shape = ("YXS", (n_samples,)) if n_samples > 1 else ("YX", ())
             return axes, (image.height, image.width, *shape), _MODES[image.mode]
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffFileError
 
-    with TiffFile(file) as tiff:
+    try:
+        tiff = TiffFile(file)
+    except TiffFileError as error:
+        raise InputError("source.path", str(file), f"is a damaged TIFF ({error})", "Copy it again") from error
+    with tiff:
+        if not len(tiff.pages):
+            raise InputError("source.path", str(file), "is a damaged TIFF (no image found)", "Copy it again")
         if len(tiff.pages) != 1:
             raise InputError(
                 "source.path",
@@ -181,6 +188,7 @@ def _header(file: Path) -> tuple[str, tuple[int, ...], str]:
                 "Give this file itself as the path",
             )
         page = tiff.pages.first
+        refuse_cut_off(file, [page])
         return page.axes, page.shape, page.dtype.name
 
 

@@ -48,6 +48,10 @@ class Stored:
                     "Give a volume of several sections",
                 )
 
+        if min(self.shape) < 1:
+            limit = f"has the shape {self.shape}: there is no voxel in it"
+            raise InputError("source.path", str(self.path), limit, "Repair its metadata, or give another volume")
+
     def length(self, axis: str) -> int:
         """Number of voxels along one of c, z, y, x; 1 for an absent channel axis."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1

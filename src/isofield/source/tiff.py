@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +18,12 @@ from isofield.storage.place import Place
 
 if TYPE_CHECKING:
     import numpy as np
-    from tifffile import TiffFile, TiffPageSeries
+    from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
     from isofield.storage.remote import RemotePlace
 
+# What tifffile logs ends in a message of ours or does not matter; without a handler Python would print it as well.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _FORMATS = {"ome": "ome-tiff", "imagej": "imagej-tiff"}
 
 
@@ -28,10 +32,11 @@ def describe(path: Path | Place, dataset: str | None) -> Stored:
 
     Raises InputError for several series without a choice, missing planes, and axes that are no volume.
     """
-    with _opened(path) as tiff:
+    with _complete(path), _opened(path) as tiff:
         index = _series_index(tiff, path, dataset)
         series = tiff.series[index]
         _refuse_missing_planes(tiff, series, path)
+        refuse_cut_off(path, [page for page in (series[0], series[-1]) if page is not None])
         return Stored(
             format=_FORMATS.get(series.kind, "tiff"),
             path=path,
@@ -49,6 +54,39 @@ def load(stored: Stored) -> TiffArray:
     path: Path | RemotePlace = stored.path  # type: ignore[assignment]
     state = path.stat().st_mtime_ns if isinstance(path, Path) else path.state()
     return TiffArray(path, int(stored.dataset or 0), state)
+
+
+@contextmanager
+def _complete(path: Path | Place) -> Iterator[None]:
+    """Refuses a file of which tifffile finds, inside, that its chain of pages is broken: it would go on with those before."""
+    said: list[str] = []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("tifffile")
+    log.addHandler(listener)
+    refusal = None
+    try:
+        yield
+    except InputError as error:
+        refusal = error
+    finally:
+        log.removeHandler(listener)
+    broken = [text for text in said if "page" in text and "offset" in text]
+    if refusal and not broken:
+        raise refusal
+    if broken:
+        limit = f"is a damaged TIFF ({broken[0].rpartition('> ')[2]}; it may be cut off)"
+        raise InputError("source.path", str(path), limit, "Copy it again")
+
+
+def refuse_cut_off(path: Path | Place, pages: Sequence[TiffPage | TiffFrame]) -> None:
+    """Raises InputError if the voxels of one of `pages` would lie beyond the end of its file."""
+    for page in pages:
+        ends = [offset + size for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        size = page.parent.filehandle.size
+        if ends and max(ends) > size:
+            limit = f"is a damaged TIFF (cut off: a page ends at byte {max(ends)}, its file at {size})"
+            raise InputError("source.path", str(path), limit, "Copy it again")
 
 
 def _opened(path: Path | Place) -> TiffFile:

@@ -74,9 +74,13 @@ def stated_size(values: Sequence[object], units: Sequence[str | None]) -> Stated
             return nothing_stated(problem)
         number = decimal_of(value)
         if number is None or number <= 0:
-            return nothing_stated(f"its metadata state {value!r} along {axis}, which is no length")
+            return nothing_stated(f"its metadata state {_shown(value)} along {axis}, which is no length")
         sizes.append(number * factor)
     return StatedSize((sizes[0], sizes[1], sizes[2]))
+
+
+def _shown(value: object) -> str:
+    return f"{float(value):g}" if isinstance(value, Fraction) else repr(value)
 
 
 def decimal_of(value: object) -> Fraction | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from isofield.errors import InputError
 from isofield.storage.place import Place
@@ -25,7 +28,8 @@ class Node:
     @property
     def multiscales(self) -> list[dict]:
         """OME-Zarr images of a group: under `ome` since version 0.5, among the attributes before."""
-        return self.attributes.get("ome", self.attributes).get("multiscales", [])
+        within = self.attributes.get("ome", self.attributes) if isinstance(self.attributes, dict) else {}
+        return within.get("multiscales", []) if isinstance(within, dict) else []
 
     @property
     def is_volume(self) -> bool:
@@ -48,14 +52,51 @@ def read_node(place: Place) -> Node | None:
         metadata = _json(content, place.locate(name))
         if name == "zarr.json":
             is_array = metadata.get("node_type") == "array"
-            return Node(place, 3, is_array, metadata, metadata.get("attributes", {}), {name: content})
+            attributes = metadata.get("attributes") or {}
+            return checked(Node(place, 3, is_array, metadata, attributes, {name: content}))
         beside = _read_permitted(place, ".zattrs")
         attributes = {} if beside is None else _json(beside, place.locate(".zattrs"))
         files = {name: content} if beside is None else {name: content, ".zattrs": beside}
-        return Node(place, 2, name == ".zarray", metadata, attributes, files)
+        return checked(Node(place, 2, name == ".zarray", metadata, attributes, files))
     if refusal:
         raise refusal
     return None
+
+
+class _Array(BaseModel):
+    """What is read of an array's metadata."""
+
+    shape: list[int]
+
+
+class _Level(BaseModel):
+    path: str
+    coordinateTransformations: list[dict[str, Any]] = []  # noqa: N815
+
+
+class _Image(BaseModel):
+    """What is read of an entry of `multiscales`."""
+
+    axes: list[str | dict[str, Any]] | None = None
+    datasets: list[_Level] = Field(min_length=1)
+    coordinateTransformations: list[dict[str, Any]] = []  # noqa: N815
+
+
+class _Group(BaseModel):
+    multiscales: list[_Image] = []
+
+
+def checked(node: Node) -> Node:
+    """`node`. Raises InputError where what is read of its metadata has another structure than the specifications say."""
+    kind, content = (_Array, node.metadata) if node.is_array else (_Group, {"multiscales": node.multiscales})
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its attributes"
+        limit = f"its metadata are not as Zarr and OME-Zarr prescribe ({where}: {first['msg']})"
+        raise InputError("source.path", str(node.place), limit, "Repair the store") from None
+    return node
 
 
 def volumes_below(group: Node) -> Iterator[Node]:

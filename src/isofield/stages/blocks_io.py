@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from isofield.defects.filling import neighbours_of
+from isofield.errors import InputError
 from isofield.field.block import BlockData
 from isofield.field.inputs import block_data, interpolated, sections_needed
 from isofield.geometry import ZYX, Roi
@@ -19,7 +20,7 @@ class MeasuredBlocks:
     """The measured volume seen through the plan: sections in grey values or working units, per output region."""
 
     def __init__(self, volume: Volume, plan: Plan) -> None:
-        self.volume, self.plan = volume, plan
+        self.volume, self.plan = planned(volume, plan), plan
         self.axial, self.contrast, self.origin, self.bad = plan.axial, plan.contrast, plan.measured_roi.offset, plan.bad
 
     def grey(self, sections: range, roi: Roi) -> np.ndarray:
@@ -76,6 +77,17 @@ class MeasuredBlocks:
         """The interpolated measurement over `roi`, working units: what fields are built over. float32 (Z, Y, X)."""
         sections = sections_needed(self.axial, roi)
         return interpolated(self.axial, roi, sections, self.contrast.normalise(self.grey(sections, roi)))
+
+
+def planned(volume: Volume, plan: Plan) -> Volume:
+    """`volume`. Raises InputError if it is another one than was planned for, or has changed since."""
+    then = plan.source["identity"]
+    # Machines of a cluster may reach the same file by different paths.
+    changed = [key for key, now in volume.info.identity.items() if key != "path" and then.get(key) != now]
+    if changed:
+        limit = f"is not as it was when it was planned for ({', '.join(changed)} differ)"
+        raise InputError("source.path", volume.info.uri, limit, "Run isofield plan, or snakemake, again")
+    return volume
 
 
 def block_seed(seed: int, index: int) -> int:

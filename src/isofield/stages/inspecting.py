@@ -49,6 +49,8 @@ def detected(volume: Volume, spec: SectionsSpec) -> list[BadSection]:
             "list them in sections.bad, or store the volume in small chunks"
         )
         return []
+    if volume.occupied is not None and not volume.occupied.there.any():
+        return []  # Nothing was ever written: a volume without contrast, which plan refuses.
     detector = Detector(spec)
     for cells in slabs(volume, whole):
         detector.add(cells)

@@ -18,24 +18,29 @@ from isofield.intensity import Intensity
 from isofield.jobs import share
 from isofield.measurement import NEGLIGIBLE
 from isofield.omezarr.metadata import level_shapes
+from isofield.omezarr.own import require_own
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
 from isofield.records import fingerprint, publish_json_if_changed, sealed, write_bytes_atomic
 from isofield.source import open_source
+from isofield.source.apart import require_apart
 from isofield.source.volume import Volume, VolumeInfo
 from isofield.stages.inspecting import bad_sections
 from isofield.stages.profiles import Profile, profile_in_use
-from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
+from isofield.stages.sampling import empty_blocks, require_contrast, require_learnable, sample_crops
 from isofield.stages.tables import read_table
 
 
 def plan_run(config: Sections, paths: RunPaths) -> Plan:
     """Write plan.json and blocks.parquet, each only if its content changed. Raises InputError before writing anything."""
+    require_apart(config.source, paths)
     volume = open_source(config.source)
     layout = lay_out(config, volume.info)
+    require_own(paths.isotropic)
     _require_truth_alignment(volume, layout)
     profile = profile_in_use(config, layout)
+    require_learnable(volume.info.shape[2:], profile.model(layout), config.source.path)
     bad = bad_sections(volume, config.sections)
     crops = sample_crops(volume, config.intensity.n_sample_vox, config.run.seed, bad=frozenset(one.section for one in bad))
     grey = require_contrast(crops, config.source.path)

@@ -9,12 +9,16 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.measurement import MeasurementModel
 from isofield.parallel import in_parallel, own_cores
 from isofield.plan import Layout
+from isofield.prior.patches import MIN_PATCH_VOX, LateralDegradation
 from isofield.source.volume import Volume
 
 N_SECTIONS_PER_BLOCK = 4
 CROP_VOX = 512
+MAX_OUTLIER, MIN_LEVELS = 1e6, 256
+"""How far a value may lie from the others, in units of their contrast; grey levels that contrast must span as float32."""
 LOOK_VOX = 2 * 10**9
 """Measured voxels up to which plan looks at every block: a minute or so."""
 
@@ -64,20 +68,41 @@ def _without(stack: np.ndarray, first: int, bad: Collection[int]) -> list[np.nda
 
 
 def require_contrast(crops: list[np.ndarray], name: str) -> np.ndarray:
-    """All sampled voxels in one array; refuses samples that hold NaN, infinity or a single value."""
+    """All sampled voxels in one array; refuses samples without contrast, and values that single precision cannot work with."""
     if not crops:
         raise InputError("source", name, "has no good section where it was sampled", "Shorten sections.bad")
     grey = np.concatenate([crop.ravel() for crop in crops])
-    if not np.isfinite(grey).all():
-        raise InputError("source", name, "holds NaN or infinite voxels", "Replace them, or choose a region without them")
-    if grey.min() == grey.max():
-        raise InputError(
-            "source",
-            name,
-            f"has no contrast: every sampled voxel is {grey.flat[0]}",
-            "Check source.path and source.dataset",
-        )
+    if n_odd := np.count_nonzero(~np.isfinite(grey)):
+        share = f"{100 * n_odd / grey.size:.3g} % of the voxels looked at"
+        raise InputError("source.path", name, f"holds NaN or infinite voxels ({share})", "Replace them in the file")
+    low, high = float(grey.min()), float(grey.max())
+    if low == high:
+        limit = f"has no contrast: every voxel looked at is {low:g}"
+        raise InputError("source.path", name, limit, "Check source.path, source.dataset and source.channel")
+    if grey.dtype.kind == "f":
+        _require_single_precision(grey, low, high, name)
     return grey
+
+
+def _require_single_precision(grey: np.ndarray, low: float, high: float, name: str) -> None:
+    """Refuses markers like -1e30 for no data, and a contrast that is lost when grey values are rounded to single precision."""
+    middle = np.percentile(grey, [1, 99])
+    contrast = float(middle[1] - middle[0]) or high - low
+    worst = max(low, high, key=lambda value: abs(value - float(middle.mean())))
+    if abs(worst) > float(np.finfo(np.float32).max) or abs(worst - float(middle.mean())) > MAX_OUTLIER * contrast:
+        limit = f"holds the value {worst:g}, while 98 % of the voxels lie in {middle[0]:g} to {middle[1]:g}"
+        raise InputError("source.path", name, limit, "Replace markers for missing data, or scale the volume, in the file")
+    if contrast < MIN_LEVELS * float(np.spacing(np.float32(max(abs(low), abs(high))))):
+        limit = f"has a contrast of {contrast:g} at values around {high:g}, which single precision does not resolve"
+        raise InputError("source.path", name, limit, "Subtract a constant from the volume in the file")
+
+
+def require_learnable(lateral: tuple[int, int], model: MeasurementModel, name: str) -> None:
+    """Refuses sections (y, x) that hold no patch together with what is degraded around it."""
+    need = LateralDegradation(model, MIN_PATCH_VOX)
+    if max(lateral) < need.length or min(lateral) < need.patch:
+        limit = f"its sections of {lateral[0]} x {lateral[1]} voxels are too small to learn from: {need.length} x {need.patch}"
+        raise InputError("source.path", name, f"{limit} are needed at a ratio of {float(model.ratio):g}", "Use larger sections")
 
 
 def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> np.ndarray:

@@ -15,23 +15,23 @@ from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.prior.checkpoint import load_prior, pack_prior, pack_training, resume_training, start_from
+from isofield.prior.checkpoint import INIT_REMEDY, load_prior, pack_prior, pack_training, resume_training, start_from
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.noise import section_noise
-from isofield.prior.patches import LateralDegradation, PatchSampler
+from isofield.prior.patches import MIN_PATCH_VOX, LateralDegradation, PatchSampler
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
 from isofield.records import fingerprint, sealed, sha256_file, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.source.paths import expand
+from isofield.stages.blocks_io import planned
 from isofield.stages.device import choose_device
-from isofield.stages.sampling import sample_crops
+from isofield.stages.sampling import require_learnable, sample_crops
 from isofield.stages.stopping import StoppedError, StopRequest
 
 PRIOR_CODE = 3
 """Raised whenever a change of the training code changes what it produces."""
-MIN_PATCH_VOX = 32
 LOSS_HEADER = "step,loss,posterior_mean_loss"
 
 
@@ -84,7 +84,7 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampl
 
     Raises InputError unless it was trained for the same operator and ratio.
     """
-    denoiser, about = load_prior(init, torch.device("cpu"))
+    denoiser, about = load_prior(init, torch.device("cpu"), INIT_REMEDY)
     for key, ours in (("ratio", plan.ratio), ("operator", plan.operator)):
         if about[key] != ours:
             raise InputError(
@@ -117,14 +117,14 @@ def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
 
     Raises InputError when its sections are too small.
     """
-    volume = open_source(config.source)
+    volume = planned(open_source(config.source), plan)
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
     deep = 1 + 4 * config.prior.neighbours
     bad = frozenset(one.section for one in plan.bad_sections)
     crops = sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep, bad=bad)
-    pool, gaps = [contrast.normalise(crop) for crop in crops], run_lengths(bad)
-    pool = [crop for crop in pool if crop.min() < crop.max()]
+    crops, gaps = [contrast.normalise(crop) for crop in crops], run_lengths(bad)
+    pool = [crop for crop in crops if crop.min() < crop.max()]
     lateral = volume.info.shape[2:]
     patch = config.prior.patch_vox
     while patch >= MIN_PATCH_VOX:
@@ -136,14 +136,9 @@ def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
             matched = config.prior.noise_match * noise
             return PatchSampler(pool, degradation, config.run.seed, config.prior.neighbours, matched), noise
         patch -= 8
-    need = LateralDegradation(plan.model, MIN_PATCH_VOX)
-    raise InputError(
-        "source.path",
-        config.source.path,
-        f"its sections of {lateral[0]} x {lateral[1]} voxels are too small to learn from: "
-        f"at least {need.length} x {need.patch} with contrast are needed",
-        "Use a volume with larger sections",
-    )
+    require_learnable(lateral, plan.model, config.source.path)
+    limit = f"has no contrast in the {len(crops)} crops of its sections that were drawn to learn from"
+    raise InputError("source.path", config.source.path, limit, "Use a volume with more tissue in it")
 
 
 def publish(
