@@ -80,7 +80,9 @@ class Oracle:
         for block, truth in zip(blocks, truths, strict=True):
             for axis in (1, 2):
                 for base, answer in zip(np.moveaxis(block.base, axis, 0), np.moveaxis(truth, axis, 0), strict=True):
-                    self.known[np.ascontiguousarray(base, np.float32).tobytes()] = np.array(answer, np.float32)
+                    for turn in (1, -1):  # the slice and its mirror image
+                        key = np.ascontiguousarray(base[:, ::turn], np.float32).tobytes()
+                        self.known[key] = np.array(answer[:, ::turn], np.float32)
 
     def __call__(self, noisy, sigma, condition):
         self.sigmas += sigma.tolist()
