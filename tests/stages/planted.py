@@ -21,6 +21,7 @@ from isofield.shardrecords import ShardRecords, shard_key
 SHARD, COARSE = Roi((0, 32, 0), (32, 32, 32)), Roi((0, 0, 0), (24, 32, 32))
 """A shard of level 0, made by blend job 0; the one shard of level 1."""
 IMAGE, FIELDS = "isotropic.ome.zarr", "fields/{fit}"
+LABELS = f"{IMAGE}/labels/origin"
 SHARD_FILE, COARSE_FILE = f"{IMAGE}/0/c/0/1/0", f"{IMAGE}/1/c/0/0/0"
 
 
@@ -72,11 +73,11 @@ def transform(level: int, kind: int, key: str) -> Callable[[dict], object]:
     return edit
 
 
-def other_voxel(run: TinyRun, level: int, roi: Roi, by: int) -> None:
+def other_voxel(run: TinyRun, level: int, roi: Roi, by: int, where: str = IMAGE) -> None:
     """A whole shard, well encoded, with one voxel that is off."""
-    values = read_region(run.paths.isotropic, level, roi)
+    values = read_region(run.paths.root / where, level, roi)
     values[3, 2, 1] += by
-    write_shard(run.paths.isotropic, level, roi, values)
+    write_shard(run.paths.root / where, level, roi, values)
 
 
 def left_out_chunk(run: TinyRun) -> None:
@@ -152,6 +153,17 @@ PLANTED: dict[str, Planted] = {
     ),
     "bytes among a coarse shard's chunks": Planted(
         change(COARSE_FILE, lambda d: d[:-132] + b"loose" + d[-132:]), "shard", "5 of its bytes belong to no chunk"
+    ),
+    "a flipped bit in a label shard": Planted(
+        change(f"{LABELS}/0/c/0/1/0", flipped(60)), "shard", "is not what its record says", AROUND_SHARD
+    ),
+    "a coarse label off by one": Planted(
+        lambda run: other_voxel(run, 1, COARSE, 1, LABELS), "pyramid", "not the highest of level 0 at 1 voxels"
+    ),
+    "labels of other names": Planted(
+        change(f"{LABELS}/zarr.json", edited(lambda d: d["attributes"]["ome"]["image-label"]["properties"].reverse())),
+        "metadata",
+        "is not what labels of this image say",
     ),
     "a level of another shape": Planted(
         change(f"{IMAGE}/0/zarr.json", edited(lambda d: d["shape"].reverse())), "metadata", "shape [64, 64, 48] instead of"

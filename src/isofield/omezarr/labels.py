@@ -15,7 +15,7 @@ import numpy as np
 
 from isofield.omezarr.metadata import NGFF_VERSION
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import Location, create_canvas
+from isofield.omezarr.store import Location, canvas_files, create_canvas
 from isofield.records import json_bytes
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
@@ -69,6 +69,18 @@ def create_labels(
     create_canvas(where, shape, "uint8", spec, name=NAME, **sizes)
     _write_attributes(place_of(where, "output.path"), _described)
     _write_attributes(place_of(image, "output.path") / FOLDER, lambda attributes: {"ome": LISTED})
+
+
+def label_files(
+    shape: Sequence[int], spec: OutputSpec, *, voxel_size_nm: Sequence[float], origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+) -> dict[str, bytes]:
+    """What `create_labels` writes: key, within the image -> bytes of the metadata of all groups and levels."""
+    files = canvas_files(shape, "uint8", spec, name=NAME, voxel_size_nm=voxel_size_nm, origin_nm=origin_nm)
+    group = json.loads(files["zarr.json"])
+    group["attributes"] = _described(group["attributes"])
+    listed = {"attributes": {"ome": LISTED}, "zarr_format": 3, "node_type": "group"}
+    own = {f"{FOLDER}/{NAME}/{key}": data for key, data in {**files, "zarr.json": json_bytes(group)}.items()}
+    return {f"{FOLDER}/zarr.json": json_bytes(listed), **own}
 
 
 def _described(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
+from isofield.omezarr import labels
 from isofield.omezarr.readback import Level
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import canvas_files
@@ -25,65 +23,14 @@ from isofield.records import PARTIAL, publish_json_if_changed, read_json, write_
 from isofield.status import fitted_store
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
+from isofield.verify.expected import Vouched
 from isofield.verify.finding import Finding, Repair, files_of
-from isofield.verify.image import ImageCheck, Looked, blamed_once
-from isofield.verify.metadata import check_metadata, installed_validators
+from isofield.verify.image import HIGHEST, ImageCheck, Looked, blamed_once
+from isofield.verify.metadata import check_label_metadata, check_metadata, installed_validators
 from isofield.verify.records import RecordCheck, check_files
 from isofield.verify.repair import repair
 from isofield.verify.spec import VerifySpec
-
-MAX_LINES = 60
-"""Findings that are printed; the file has all."""
-
-
-@dataclass
-class Verification:
-    """What was found. `skipped`: what was not checked, and why; `repaired`: what was removed."""
-
-    run: str
-    findings: list[Finding] = field(default_factory=list)
-    checked: dict[str, Any] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    repaired: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        return not self.findings
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("checked", "skipped", "notes", "repaired", "seconds")}
-        return {"run": self.run, "ok": self.ok, "version": __version__, "findings": [f.to_dict() for f in self.findings], **plain}
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        found = self.checked
-        counts = ", ".join(f"{n} {name}" for name, n in sorted(Counter(f.check for f in self.findings).items()))
-        lines = [f"{self.run}: {'nothing is wrong' if self.ok else f'{len(self.findings)} things are wrong ({counts})'}"]
-        if "n_shards" in found:
-            lines.append(
-                f"  image    {found['n_decoded']} of {found['n_shards']} shards decoded, {found['image_mb']:.1f} MB of voxels "
-                f"({found['stored_mb']:.1f} MB stored) in {found['image_s']:.1f} s: {found['mb_per_s']:.0f} MB/s; "
-                f"{found['n_compared_vox']} voxels of coarser levels are the mean of the finer one"
-            )
-        if "blocks" in found:
-            states = ", ".join(f"{n} {state}" for state, n in sorted(found["blocks"].items()))
-            lines.append(f"  records  {states} blocks; {found['fields_mb']:.1f} MB of fields read")
-        if found.get("recomputed"):
-            lines.append(f"  fit      blocks {', '.join(map(str, found['recomputed']))} fitted once more")
-        if found.get("validators"):
-            lines.append(f"  metadata as planned, and valid to {', '.join(found['validators'])}")
-        lines += [f"  not checked: {one}" for one in self.skipped] + [f"  note: {one}" for one in self.notes]
-        lines += [f"  wrong  {one.line()}" for one in self.findings[:MAX_LINES]]
-        if len(self.findings) > MAX_LINES:
-            lines.append(f"  wrong  {len(self.findings) - MAX_LINES} more, see verify.json")
-        lines += [f"  repair {one}" for one in self.repaired[:MAX_LINES]]
-        if self.repaired:
-            lines.append("  Run snakemake again: it makes what was removed, and that alone")
-        elif any(one.repairs for one in self.findings):
-            lines.append(f"  isofield verify {self.run} --repair removes what is wrong; snakemake then makes it again")
-        return lines
+from isofield.verify.verification import Verification
 
 
 def verify_run(paths: RunPaths, config: Sections | None, spec: VerifySpec, n_threads: int, *, mend: bool = False) -> Verification:
@@ -93,18 +40,17 @@ def verify_run(paths: RunPaths, config: Sections | None, spec: VerifySpec, n_thr
     """
     begun = time.monotonic()
     found = Verification(str(paths.root))
-    plan, store, files = _planned(paths, found), _store(paths), {}
+    plan, store, files, of_labels = _planned(paths, found), _store(paths), {}, {}
     place = place_of(paths.isotropic, "output.path")
     if plan is not None:
         seed = config.run.seed if config else 0
-        files = _canvas(plan, paths, config, found)
+        files, of_labels = _canvas(plan, paths, config, found)
         exact = config is not None and config.run.device == "cpu"
-        _check(plan, paths, store, place, files, spec, seed, n_threads, exact, found)
+        _check(plan, paths, store, place, files, of_labels, spec, seed, n_threads, exact, found)
         if spec.recompute_blocks:
             _recompute(plan, paths, config, store, spec.recompute_blocks, found)
-    found.findings = blamed_once(found.findings)
     if mend:
-        found.repaired = repair(found.findings, paths, place, files, store)
+        found.repaired = repair(found.findings, paths, place, files | of_labels, store)
     found.seconds = round(time.monotonic() - begun, 3)
     _publish(paths, config, spec, found)
     return found
@@ -141,8 +87,11 @@ def _made_from(paths: RunPaths, store: FieldStore | None) -> dict[str, str]:
         return known
 
 
-def _canvas(plan: Plan, paths: RunPaths, config: Sections | None, found: Verification) -> dict[str, bytes]:
-    """What the metadata of the image should be, by the output settings it was made with; empty where these are not known."""
+def _canvas(
+    plan: Plan, paths: RunPaths, config: Sections | None, found: Verification
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """What the metadata of the image and of its labels should be, by the output settings it was made with; empty where these are
+    not known."""
     spec = None
     try:
         spec = OutputSpec.model_validate(read_json(paths.canvas)["output"])
@@ -150,9 +99,9 @@ def _canvas(plan: Plan, paths: RunPaths, config: Sections | None, found: Verific
         spec = config.output if config else None
     if spec is None:
         found.skipped.append(f"the image: {paths.canvas}, which says how it is stored, cannot be read")
-        return {}
-    size = plan.voxel_size_nm
-    return canvas_files(plan.shape, plan.dtype, spec, voxel_size_nm=(size,) * 3, origin_nm=plan.origin_nm)
+        return {}, {}
+    where = {"voxel_size_nm": (plan.voxel_size_nm,) * 3, "origin_nm": plan.origin_nm}
+    return canvas_files(plan.shape, plan.dtype, spec, **where), labels.label_files(plan.shape, spec, **where)
 
 
 def _check(
@@ -161,6 +110,7 @@ def _check(
     store: FieldStore | None,
     place: Place,
     files: Mapping[str, bytes],
+    of_labels: Mapping[str, bytes],
     spec: VerifySpec,
     seed: int,
     n_threads: int,
@@ -189,7 +139,7 @@ def _check(
         total.add(looked)
         progress.update(n)
     seconds = max(time.monotonic() - begun, 1e-6)
-    found.findings += total.findings
+    found.findings += blamed_once(total.findings)
     n_bytes = total.n_vox * levels[0].dtype.itemsize
     found.checked |= {
         **{name: getattr(total, name) for name in ("n_shards", "n_decoded", "n_compared_vox", "n_waiting")},
@@ -197,6 +147,30 @@ def _check(
         "threads": n_threads,
     }
     _say_what_not(plan, place, total, share, levels, found)
+    if records.has_labels:
+        _check_labels(plan, paths, place, of_labels, records.labelled, drawn(share, seed, "image"), n_threads, found)
+    else:
+        found.skipped.append("labels: no record speaks of them")
+
+
+def _check_labels(
+    plan: Plan,
+    paths: RunPaths,
+    place: Place,
+    files: Mapping[str, bytes],
+    vouched: Vouched,
+    chosen: Callable[..., bool],
+    n_threads: int,
+    found: Verification,
+) -> None:
+    found.findings += check_label_metadata(paths, place, files)
+    folder, total = f"{labels.FOLDER}/{labels.NAME}/", Looked()
+    own = {key.removeprefix(folder): data for key, data in files.items() if key.startswith(folder)}
+    levels = [Level(place / labels.FOLDER / labels.NAME, number, own) for number in range(len(own) - 1)]
+    for looked in ImageCheck(plan, paths, levels, vouched, chosen, HIGHEST, folder).run(n_threads):
+        total.add(looked)
+    found.findings += blamed_once(total.findings)
+    found.checked["labels"] = {"n_shards": total.n_shards, "n_decoded": total.n_decoded}
 
 
 def _say_what_not(plan: Plan, place: Place, total: Looked, share: float, levels: list[Level], found: Verification) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.labels import highest_2x2x2
 from isofield.omezarr.pyramid import level_shards
 from isofield.omezarr.readback import DamagedShardError, Level, StoredShard
 from isofield.parallel import in_parallel
@@ -43,6 +45,15 @@ class Looked:
         self.findings += other.findings
 
 
+class Coarser(NamedTuple):
+    """How a coarser level follows from a finer one: in a word, and as a function of its voxels."""
+
+    word: str
+    of: Callable[[np.ndarray], np.ndarray]
+
+
+MEAN, HIGHEST = Coarser("mean", rounded_means), Coarser("highest", highest_2x2x2)
+
 Task = tuple[int, Roi | None, list[Roi], bool]
 """(level, the shard of the coarser one over them or None, shards of the level, whether they are decoded)."""
 
@@ -51,12 +62,21 @@ class ImageCheck:
     """Checks the levels of a run's image.
 
     chosen: (level, shard of the coarser level) -> whether what lies under it is decoded; what is not is only looked for.
+    coarser: what coarser levels are of finer ones; folder: where the levels lie within the image, ends in a slash or is empty.
     """
 
     def __init__(
-        self, plan: Plan, paths: RunPaths, levels: list[Level], vouched: Vouched, chosen: Callable[[int, Roi], bool]
+        self,
+        plan: Plan,
+        paths: RunPaths,
+        levels: list[Level],
+        vouched: Vouched,
+        chosen: Callable[[int, Roi], bool],
+        coarser: Coarser = MEAN,
+        folder: str = "",
     ) -> None:
         self.plan, self.paths, self.levels, self.vouched, self.chosen = plan, paths, levels, vouched, chosen
+        self.coarser, self.folder = coarser, folder
         self.region = plan.jobs.region or plan.block_grid.bounds
         self.grid = plan.block_grid
 
@@ -171,7 +191,7 @@ class ImageCheck:
             except DamagedShardError:
                 coarse = None  # It is named where it is looked at itself.
                 continue
-            differs = stored != rounded_means(fine)
+            differs = stored != self.coarser.of(fine)
             looked.n_compared_vox += stored.size
             if differs.any():
                 n_wrong += int(differs.sum())
@@ -181,7 +201,7 @@ class ImageCheck:
             looked.n_vox += shard.roi.volume
             looked.findings += [self._finding(level, shard.roi, gap) for gap in shard.gaps()]
         if first is not None and over is not None:
-            what = f"is not the mean of level {level} at {n_wrong} voxels, the first at {tuple(first)}"
+            what = f"is not the {self.coarser.word} of level {level} at {n_wrong} voxels, the first at {tuple(first)}"
             looked.findings.append(self._finding(level + 1, over, what, "pyramid"))
 
     def _fill(self, level: int, shard: StoredShard, part: Roi, slab: Roi, fine: np.ndarray, looked: Looked) -> bool:
@@ -202,7 +222,7 @@ class ImageCheck:
         key = self.levels[level].key(roi)
         at_origin = _at_origin(roi, level).intersect(self.grid.bounds)
         blocks = tuple(self.grid.touching(at_origin, self.plan.overlap_vox)) if level == 0 else ()
-        repairs = (Repair("image", key), *makers(self.paths, self.plan, level, roi))
+        repairs = (Repair("image", f"{self.folder}{key}"), *makers(self.paths, self.plan, level, roi))
         return Finding(check, what, self.levels[level].place.locate(key), level, roi, blocks, repairs)  # type: ignore[arg-type]
 
 

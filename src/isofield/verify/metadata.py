@@ -36,14 +36,42 @@ def check_metadata(
         if content is None:
             wrong(key, "is missing")
         elif key != GROUP:
-            for difference in metadata_differences(content, wanted):
-                wrong(key, f"says {difference}" if " instead of " in difference else f"is {difference}")
+            for what in _array_faults(content, wanted):
+                wrong(key, what)
         else:
             for what in group_faults(content, plan, len(files) - 1, made_from):
                 wrong(key, what)
     if not found:
         found += [Finding("metadata", what, place.locate(GROUP)) for what in _validated(place)]
     return found
+
+
+def check_label_metadata(paths: RunPaths, place: Place, files: Mapping[str, bytes]) -> Iterator[Finding]:
+    """What is wrong with the metadata of the labels of an image, which should be `files`, by key within the image."""
+    for key, wanted in files.items():
+        content, about = place.read(key), (Repair("metadata", key), record_of(paths.canvas))
+        is_array = key.split("/")[-2].isdigit()
+        if content is None:
+            differences = ["is missing"]
+        elif is_array:
+            differences = [
+                f"says {one}" if " instead of " in one else f"is {one}" for one in metadata_differences(content, wanted)
+            ]
+        else:
+            differences = [] if _same(content, wanted) else ["is not what labels of this image say of themselves"]
+        for what in differences:
+            yield Finding("metadata", what, place.locate(key), repairs=about)
+
+
+def _array_faults(content: bytes, wanted: bytes) -> list[str]:
+    return [f"says {one}" if " instead of " in one else f"is {one}" for one in metadata_differences(content, wanted)]
+
+
+def _same(content: bytes, wanted: bytes) -> bool:
+    try:
+        return json.loads(content) == json.loads(wanted)
+    except ValueError:
+        return False
 
 
 def group_faults(content: bytes, plan: Plan, n_levels: int, made_from: Mapping[str, str]) -> Iterator[str]:

@@ -37,7 +37,9 @@ class RecordCheck:
 
     def __init__(self, plan: Plan, paths: RunPaths, store: FieldStore | None, chosen: Callable[[int], bool], exact: bool) -> None:
         self.plan, self.paths, self.store, self.chosen, self.exact = plan, paths, store, chosen, exact
-        self.vouched = Vouched(plan)
+        self.vouched, self.labelled = Vouched(plan), Vouched(plan)
+        """What records say of the image's shards of level 0, and of those of its labels."""
+        self.has_labels = False
         self.n_field_bytes = 0
         self.n_tidied = 0
         """Jobs whose fields were removed after the image was made, as run.keep_fields has it."""
@@ -170,6 +172,9 @@ class RecordCheck:
         redo = (record_of(path), *(record_of(file) for file in kept.files(key) if file.exists()))
         try:
             self.vouched.put(roi, shard)
+            if isinstance(shard.get("labels"), dict):
+                self.labelled.put(roi, shard["labels"])
+                self.has_labels = True
         except ValueError as error:
             yield Finding("record", str(error), str(path), 0, roi, blocks, redo)
         beside = kept.read(key)
