@@ -199,7 +199,9 @@ class ImageCheck:
         for shard in sound:
             looked.n_decoded += 1
             looked.n_vox += shard.roi.volume
-            looked.findings += [self._finding(level, shard.roi, gap) for gap in shard.gaps()]
+            gaps = [self._finding(level, shard.roi, gap) for gap in shard.gaps()]
+            looked.findings += gaps
+            first = None if gaps else first
         if first is not None and over is not None:
             what = f"is not the {self.coarser.word} of level {level} at {n_wrong} voxels, the first at {tuple(first)}"
             looked.findings.append(self._finding(level + 1, over, what, "pyramid"))
@@ -227,8 +229,11 @@ class ImageCheck:
 
 
 def blamed_once(findings: list[Finding]) -> list[Finding]:
-    """Without those that say that a coarser shard is no mean of a finer one which is itself wrong."""
-    wrong = {(one.level, one.roi) for one in findings if one.check in ("shard", "pyramid")}
+    """Without those that say that a coarser shard does not follow from a finer one which itself follows from none.
+
+    With shards that are damaged nothing is compared in the first place.
+    """
+    wrong = {(one.level, one.roi) for one in findings if one.check == "pyramid"}
 
     def follows(one: Finding) -> bool:
         if one.check != "pyramid" or one.level is None or one.roi is None:
