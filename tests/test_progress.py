@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 from contextlib import contextmanager, redirect_stderr
 
 import pytest
@@ -16,9 +17,16 @@ from isofield.progress import Progress, say
 def on_a_terminal():
     """Standard error is a terminal; yields a function that reads what has appeared on it."""
     outer, inner = pty.openpty()
-    os.set_blocking(outer, False)
     with os.fdopen(outer, "rb", buffering=0) as shown, os.fdopen(inner, "w") as screen, redirect_stderr(screen):
-        yield lambda: (shown.read(65536) or b"").decode()
+
+        def appeared() -> str:
+            # What was written gets through in pieces, and later on a busy machine.
+            pieces = []
+            while select.select([shown], [], [], 0.5)[0]:
+                pieces.append(shown.read(65536))
+            return b"".join(pieces).decode()
+
+        yield appeared
 
 
 def test_a_log_gets_one_whole_line_at_the_end(capsys):
