@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.fieldstore import RECORDS, FieldStore
+from isofield.omezarr.keys import shard_keys
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, sha256_file
@@ -173,6 +175,14 @@ def _readable(path: Path) -> dict:
     return record if isinstance(record, dict) else {}
 
 
+def _sha256(files: Sequence[Path]) -> str:
+    """sha256 (64 hex digits) of the bytes of several files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """Whether a shard is as its job left it; one whose time changed since the job's record is read and compared.
 
@@ -181,7 +191,8 @@ def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """
     if isinstance(paths.isotropic, str):
         return True
-    file = paths.isotropic.joinpath("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
-    if not file.exists() or file.stat().st_size != shard["bytes"]:
+    keys = shard_keys(0, shard["offset"], shard["shape"], shard["side"], shard.get("chunk"))
+    files = [paths.isotropic / key for key in keys]
+    if not all(file.exists() for file in files) or sum(file.stat().st_size for file in files) != shard["bytes"]:
         return False
-    return file.stat().st_mtime_ns <= recorded_ns or sha256_file(file) == shard["sha256"]
+    return all(file.stat().st_mtime_ns <= recorded_ns for file in files) or _sha256(files) == shard["sha256"]
