@@ -13,6 +13,7 @@ from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.estimate import add_estimate
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
+from isofield.cli.output import add_output
 from isofield.config import Config, Sections, load_config, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
@@ -84,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--open", action="store_true", help="open the link in the default browser")
     view.set_defaults(run=_run_view)
     add_benchmark(commands)
+    add_output(commands)
     defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
     defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")

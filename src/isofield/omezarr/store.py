@@ -71,9 +71,7 @@ def create_canvas(
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
     place = _place(path)
-    shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
-    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm, version=spec.ome_zarr)
-    arrays = empty_arrays(shapes, _checked(dtype), spec)
+    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels)
     if _keeps(place, attributes, arrays, spec):
         return False
     if not replace and not place.empty():
@@ -87,6 +85,23 @@ def create_canvas(
             raise
         return False
     return True
+
+
+def canvas_files(
+    shape: Sequence[int],
+    dtype: np.dtype | str,
+    spec: OutputSpec,
+    *,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    name: str = "isotropic",
+    n_levels: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """What `create_canvas` writes: key -> bytes of the group's metadata, then of every level's."""
+    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels)
+    attributes[PROVENANCE_KEY] = to_plain(provenance or {})
+    return {**group_files(spec.ome_zarr, attributes), **arrays}
 
 
 def set_provenance(path: Location, provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
@@ -212,6 +227,21 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
                 "Delete it and run the step that writes this level",
             ) from error
     return out
+
+
+def _canvas(
+    shape: Sequence[int],
+    dtype: np.dtype | str,
+    spec: OutputSpec,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float],
+    name: str,
+    n_levels: int | None,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The group's attributes, and the files of its arrays."""
+    shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
+    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm, version=spec.ome_zarr)
+    return attributes, empty_arrays(shapes, _checked(dtype), spec)
 
 
 def _checked(dtype: np.dtype | str) -> np.dtype:

@@ -68,6 +68,7 @@ def _compose(
         made_from=config.mark,
         run_name=config.run.name,
         source=_describe(info, profile),
+        source_spec=config.source.model_dump(mode="json"),
         ratio=str(layout.axial.ratio),
         operator=profile.operator,
         fwhm_vox=profile.fwhm_vox,
