@@ -44,7 +44,7 @@ RENDER_CODE = 1
 class RenderRequest:
     """What to render of a run and where to. region: begin and end along z, y, x in nm from the image's first edge, or None.
 
-    out: a local path, s3:// or gs://. source: where the measured volume lies now; None: where it lay. ome_zarr None: as the run's.
+    out: a local path, s3:// or gs://. source: where the measured volume lies now; None: where it lay. ome_zarr None: the run's.
     """
 
     size_nm: tuple[Fraction, Fraction, Fraction]

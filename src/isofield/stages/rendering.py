@@ -143,7 +143,8 @@ def kept_payload(store: FieldStore, index: int) -> bytes:
 
 def require_fields(store: FieldStore, plan: Plan) -> None:
     """Raise InputError unless the first block that has a field still has it: said before anything is written."""
-    for index in plan.jobs.blocks:
+    blocks = plan.jobs.blocks
+    for index in (blocks.number(blocks.position(k)) for k in range(len(blocks))):
         record = store.read(index)
         if record is not None and record.state == "done":
             kept_payload(store, index)
