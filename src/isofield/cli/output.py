@@ -29,7 +29,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         "render",
         help="render a run's fields at another voxel size, without fitting again",
         description="Evaluate the fields of a run that kept them (run.keep_fields) at any voxel size and write an OME-Zarr. "
-        "Finer than the run it interpolates as the fields do and adds no detail; coarser, each voxel is the mean over its extent.",
+        "Finer than the run it interpolates as the fields do and adds no detail; coarser, a voxel is the mean over its extent.",
         epilog="isofield render results/fib25 --voxel-size-nm 5 --out fib25_5nm.ome.zarr",
     )
     render.add_argument("folder", metavar="RUN", help="results folder of a run with run.keep_fields: true")

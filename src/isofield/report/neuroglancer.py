@@ -22,12 +22,13 @@ def viewer_state(
     position_nm: Sequence[float] | None = None,
     windows: Mapping[str, tuple[float, float]] | None = None,
     extra_layers: Iterable[Mapping[str, Any]] = (),
+    isotropic_format: str = "zarr3",
     layout: str = "xz",
 ) -> dict[str, Any]:
-    """State of two linked panels, `measured` left and `isotropic` right, over OME-Zarr (v3) stores.
+    """State of two linked panels, `measured` left and `isotropic` right, over OME-Zarr stores.
 
-    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. voxel_size_nm
-    is the isotropic one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured
+    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. isotropic_format: zarr3 or zarr2.
+    voxel_size_nm is the isotropic one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured
     from the volume's first voxel edge (default: its centre). windows: layer name -> intensities shown as
     black and white. extra_layers are complete layer objects; they are listed with the isotropic panel.
     layout: one of neuroglancer's, for each panel ("xz", "4panel").
@@ -38,7 +39,7 @@ def viewer_state(
     extra = [dict(layer) for layer in extra_layers]
     layers = [
         _image_layer("measured", measured_url, windows.get("measured")),
-        _image_layer("isotropic", isotropic_url, windows.get("isotropic")),
+        _image_layer("isotropic", isotropic_url, windows.get("isotropic"), isotropic_format),
         *extra,
     ]
     panels = [["measured"], ["isotropic", *(layer["name"] for layer in extra)]]
@@ -83,11 +84,11 @@ def fragment(state: Mapping[str, Any]) -> str:
     return "#!" + quote(json.dumps(state, separators=(",", ":"), allow_nan=False), safe="{}:,[]/|")
 
 
-def _image_layer(name: str, url: str, window: tuple[float, float] | None) -> dict[str, Any]:
+def _image_layer(name: str, url: str, window: tuple[float, float] | None, format: str = "zarr3") -> dict[str, Any]:
     layer: dict[str, Any] = {
         "type": "image",
         "name": name,
-        "source": url.rstrip("/") + "/|zarr3:",
+        "source": f"{url.rstrip('/')}/|{format}:",
         "shader": _SHADER,
     }
     if window is not None:

@@ -66,6 +66,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
             for o, b, s in zip(plan.origin_nm, measurer.bounds.offset, measurer.bounds.shape, strict=True)
         ],
         windows={"measured": window, "isotropic": window},
+        isotropic_format="zarr2" if config.output.ome_zarr == "0.4" else "zarr3",
     )
     write_json(paths.neuroglancer, state)
 
