@@ -26,7 +26,7 @@ def display_window(path: Location, fallback: tuple[float, float]) -> DisplayWind
     level = Level.open(place_of(path, "output.path"), 0)
     seen = [read_region(path, 0, roi).ravel() for roi in _samples(level) if is_written(path, 0, roi)]
     grey = np.concatenate(seen) if seen else np.array(fallback)
-    start, end = (float(value) for value in np.percentile(grey, PERCENTILES))
+    start, end = (float(value) for value in np.percentile(grey, PERCENTILES)) if seen else fallback
     if not start < end:
         start, end = fallback
     if level.array.dtype.kind in "iu":
