@@ -130,7 +130,8 @@ def _volume(plan: Plan, source: str | None) -> Volume:
         raise InputError("plan", plan.run_name, "was made by an earlier version", "Run the plan stage again")
     volume = open_source(SourceSpec.model_validate(spec))
     # Where a file lies and when it was copied there do not matter to what it holds.
-    ignored = ("path", "mtime_ns", "listing") if source else ()
+    moved = source and not source.startswith("phantom:")
+    ignored = ("path", "mtime_ns", "listing") if moved else ()
     then, now = (_without(identity, ignored) for identity in (plan.source["identity"], volume.info.identity))
     changed = [name for name, value in now.items() if then.get(name) != value]
     if changed or list(volume.info.shape) != plan.source["shape_czyx"]:
