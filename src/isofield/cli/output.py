@@ -41,7 +41,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     render.add_argument("--ome-zarr", choices=("0.4", "0.5"), help="version of OME-Zarr (default: the run's)")
     render.add_argument("--source", metavar="PATH", help="where the measured volume lies now, if it was moved")
     render.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    render.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    render.add_argument("--device", default="cpu", help="cpu (default; the same to the last bit everywhere), cuda or auto")
     render.add_argument("--overwrite", action="store_true", help="replace another rendering at --out")
     render.add_argument("--json", action="store_true", help="print JSON")
     render.set_defaults(run=_run_render)

@@ -61,7 +61,8 @@ def n_chunk_files(config: Config | Sections, layout: Layout) -> int:
     output = config.output
     if output.ome_zarr == "0.5":
         return 0
-    return sum(n_shards(shape, output.chunk_vox) for shape in level_shapes(made_shape(layout), output.pyramid_min_vox))
+    shapes = level_shapes(made_shape(layout), output.pyramid_min_vox)
+    return sum(prod(ceil(side / output.chunk_vox) for side in shape) for shape in shapes)
 
 
 def n_files(config: Config | Sections, layout: Layout) -> int:

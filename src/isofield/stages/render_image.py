@@ -52,7 +52,7 @@ class RenderRequest:
     region: tuple[tuple[Fraction, Fraction], ...] | None = None
     ome_zarr: NgffVersion | None = None
     source: str | None = None
-    device: str = "auto"
+    device: str = "cpu"
     threads: int = 2
     overwrite: bool = False
 
