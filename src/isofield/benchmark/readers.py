@@ -86,7 +86,7 @@ def with_tensorstore(path: str) -> list[ReadLevel]:
     import tensorstore as ts
 
     kvstore = ts.KvStore.open(f"file://{path}/").result()
-    if b"zarr.json" in kvstore.list().result():
+    if kvstore.read("zarr.json").result().state == "value":
         driver, attributes = "zarr3", _json(ts, path, "zarr.json")["attributes"]
     else:
         driver, attributes = "zarr", _json(ts, path, ".zattrs")
