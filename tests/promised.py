@@ -11,6 +11,7 @@ CONTRACT = (
     "prior/samples.png",
     "isotropic.ome.zarr/zarr.json",
     "measured.ome.zarr/zarr.json",
+    "verify.json",
     "metrics.json",
     "metrics.parquet",
     "report/index.html",

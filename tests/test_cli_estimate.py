@@ -33,7 +33,7 @@ def test_the_table_says_what_a_run_costs(said):
     assert "1250 x 1250 x 1250 voxels of 4 nm: 1.95 billion voxels" in text
     rules = re.findall(r"^(\w+) +(\d+) .*$", text.partition("rule")[2].partition("wall")[0], flags=re.MULTILINE)
     names = " ".join(rule for rule, _ in rules)
-    assert names == "plan train canvas fit blend pyramid finish measure report tidy all"
+    assert names == "plan train canvas fit blend pyramid finish measure report verify tidy all"
     *each, (_, total) = rules
     assert int(total) == sum(int(n) for _, n in each)
     assert re.search(r"wall time .* on 4 GPUs and 64 CPU cores \(2 per job\)", text)
@@ -42,7 +42,7 @@ def test_the_table_says_what_a_run_costs(said):
 
 def test_json_says_the_same(said):
     found = json.loads(said(PAPER, *CUBE, "--json"))
-    assert (found["n_vox"], found["n_blocks"], found["n_jobs"]) == (1250**3, 1000, 40)
+    assert (found["n_vox"], found["n_blocks"], found["n_jobs"]) == (1250**3, 1000, 41)
     assert found["rules"]["fit"]["n"] == 16
     assert found["rules"]["fit"]["mem_mb"] * 1e6 > found["rules"]["fit"]["bytes"] > 1e9
     assert found["stored_bytes"] == int(found["image_bytes"] * found["stored_share"])

@@ -69,7 +69,7 @@ WRONG = {
         "run.zzz",
         1,
         "not permitted",
-        "did you mean one of name, results, seed, threads_per_job, memory_gb, keep_fields, device?",
+        "did you mean one of name, results, seed, threads_per_job, memory_gb, keep_fields, on_failed_block, device?",
     ),
     "missing key": ({"run": {}, "source": {"path": "x"}}, "run.name", None, "required", "Mend"),
     "missing section": ({"run": {"name": "a"}}, "source", None, "required", "Mend"),
@@ -309,6 +309,7 @@ OTHER_VALUES = {
     "run": {"seed": 5},
     "source": {"channel": 1},
     "measurement": {"operator": "skip"},
+    "sections": {"bad": [3]},
     "intensity": {"low_percentile": 2.0},
     "blocks": {"write_vox": 96},
     "prior": {"steps": 10},
@@ -317,6 +318,7 @@ OTHER_VALUES = {
     "output": {"chunk_vox": 32},
     "quality": {"n_spectrum_cubes": 3},
     "report": {"n_slices": 2},
+    "verify": {"recompute_blocks": 7},
 }
 
 

@@ -156,7 +156,17 @@ def test_planes_at_a_section_edge_touch_one_section_and_not_two():
     assert axial.sections_inside(5, 8) == range(2, 2)
 
 
-@pytest.mark.parametrize(("ratio", "n_sections"), [(Fraction(99, 100), 5), (2, 0)])
+def test_sections_may_be_a_little_thinner_than_planes():
+    """As in stacks whose pixels are 512 nm and whose sections 499: the same arithmetic, every section's depth in some plane."""
+    axial = AxialMap(Fraction(499, 512), 45)
+    assert axial.n_planes == 44
+    assert axial.section_edges(1) == (Fraction(499, 512), Fraction(998, 512))
+    assert axial.sections_touching(0, 44) == range(45)
+    assert axial.sections_inside(0, 44) == range(45)
+    assert axial.sections_touching(1, 2) == range(1, 3)
+
+
+@pytest.mark.parametrize(("ratio", "n_sections"), [(Fraction(0), 5), (Fraction(-1), 5), (2, 0)])
 def test_a_map_that_is_none_is_refused(ratio, n_sections):
-    with pytest.raises(ValueError, match="ratio >= 1"):
+    with pytest.raises(ValueError, match="ratio > 0"):
         AxialMap(ratio, n_sections)

@@ -283,7 +283,7 @@ def test_a_wide_profile_hardly_sees_the_ends_of_the_crop(ratio, operator, textur
         monkeypatch.setattr(patches, "MARGIN_SECTIONS", margin_sections)
         degradation = LateralDegradation(model, 16)
         begin = middle - degradation.margin
-        matrix, _ = degradation._matrices(model, axial, begin, False, False)
+        matrix, _ = degradation._matrices(model, axial, begin, False, False, range(0))
         return matrix @ texture[begin - start : begin - start + degradation.length].astype(float)
 
     wide, usual, little = condition(12), condition(3), condition(1)

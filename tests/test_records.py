@@ -272,7 +272,7 @@ def test_scanning_is_fast(tmp_path):
     store.publish(record_of(0), PAYLOAD)
     text = json.loads(store.record_path(0).read_text())
     for block_id in range(1, 1000):
-        store.record_path(block_id).write_text(json.dumps({**text, "block_id": block_id}))
+        store.record_path(block_id).write_text(json.dumps({**text, "block_id": block_id, "checksum": None}))
         store.payload_path(block_id).write_bytes(PAYLOAD)
     begin = time.perf_counter()
     states = store.scan(range(100_000))

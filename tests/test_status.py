@@ -137,6 +137,10 @@ def shard_file(paths, offset):
     return paths.isotropic / "0" / "c" / "/".join(str(o // SIDE) for o in offset)
 
 
+def labels_file(paths, offset):
+    return paths.isotropic / "labels" / "origin" / shard_file(paths, offset).relative_to(paths.isotropic)
+
+
 @pytest.fixture
 def finished(paths):
     """The same run with every job done, as fit_job and blend_job leave it."""
@@ -151,7 +155,9 @@ def finished(paths):
             content = bytes(50 + sum(offset))
             write_bytes_atomic(shard_file(paths, offset), content)
             digest = hashlib.sha256(content).hexdigest()
-            shards.append({"offset": offset, "side": SIDE, "bytes": len(content), "sha256": digest})
+            write_bytes_atomic(labels_file(paths, offset), content)
+            about = {"bytes": len(content), "sha256": digest}
+            shards.append({"offset": offset, "side": SIDE, **about, "labels": about})
         write_json(paths.root / "jobs" / name, {"job": int(name[6]), "shards": shards})
     write_json(paths.canvas, {"levels": 2})
     write_json(paths.pyramid_job(0), {"levels": 2})
@@ -255,8 +261,9 @@ def test_job_records_of_an_earlier_fit_are_left_to_the_workflow(finished):
 
 @pytest.mark.parametrize(("offset", "job"), [((0, 0, 16), "blend-0.json"), ((16, 16, 0), "blend-1.json")])
 @pytest.mark.parametrize("damage", ["deleted", "resized", "changed"])
-def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, damage):
-    file = shard_file(finished, offset)
+@pytest.mark.parametrize("file_of", [shard_file, labels_file])
+def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, damage, file_of):
+    file = file_of(finished, offset)
     if damage == "deleted":
         file.unlink()
     else:
@@ -267,13 +274,17 @@ def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, damage)
 
 def test_the_shards_here_lie_where_the_image_has_them(tmp_path):
     """The layout the tests above assume is the one that a real image has."""
+    from isofield.omezarr.labels import create_labels, location
     from isofield.omezarr.spec import OutputSpec
     from isofield.omezarr.store import create_canvas, shard_path, shard_rois
 
     paths = RunPaths(tmp_path)
-    create_canvas(paths.isotropic, (32, 32, 32), "uint8", OutputSpec(chunk_vox=8, shard_vox=SIDE), voxel_size_nm=(4.0,) * 3)
+    spec = OutputSpec(chunk_vox=8, shard_vox=SIDE)
+    create_canvas(paths.isotropic, (32, 32, 32), "uint8", spec, voxel_size_nm=(4.0,) * 3)
+    create_labels(paths.isotropic, (32, 32, 32), spec, voxel_size_nm=(4.0,) * 3)
     for roi in shard_rois((32, 32, 32), SIDE):
         assert shard_path(paths.isotropic, 0, roi) == shard_file(paths, roi.offset)
+        assert shard_path(location(paths.isotropic), 0, roi) == labels_file(paths, roi.offset)
 
 
 def test_a_run_that_never_started_has_nothing_to_withdraw(tmp_path):

@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from isofield.blocks import BlocksSpec
+from isofield.defects.spec import SectionsSpec
 from isofield.errors import InputError
 from isofield.field.spec import FieldSpec, FitSpec
 from isofield.intensity import IntensitySpec
@@ -23,6 +24,7 @@ from isofield.records import fingerprint
 from isofield.report.spec import ReportSpec
 from isofield.source.spec import KernelFile, SourceSpec
 from isofield.spec import Spec
+from isofield.verify.spec import VerifySpec
 
 
 class RunSpec(Spec):
@@ -44,6 +46,12 @@ class RunSpec(Spec):
         description="keep the fitted fields once the image is complete, about as many bytes as it has voxels; without them a "
         "lost or changed part of the image is fitted anew",
     )
+    on_failed_block: Literal["stop", "fallback"] = Field(
+        "stop",
+        description="what to do about a block that failed fit.max_attempts times. stop: the run ends and names it, the others "
+        "are kept; fallback: its place is filled with the cubic interpolation of the sections, and status, metrics and report "
+        "count it. Where more than half of a job's blocks fail, the run ends either way",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
@@ -58,6 +66,7 @@ class Config(Spec):
     run: RunSpec
     source: SourceSpec
     measurement: MeasurementSpec = Field(default_factory=MeasurementSpec)
+    sections: SectionsSpec = Field(default_factory=SectionsSpec)
     intensity: IntensitySpec = Field(default_factory=IntensitySpec)
     blocks: BlocksSpec = Field(default_factory=BlocksSpec)
     prior: PriorSpec = Field(default_factory=PriorSpec)
@@ -66,6 +75,7 @@ class Config(Spec):
     output: OutputSpec = Field(default_factory=OutputSpec)
     quality: QualitySpec = Field(default_factory=QualitySpec)
     report: ReportSpec = Field(default_factory=ReportSpec)
+    verify: VerifySpec = Field(default_factory=VerifySpec)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -90,6 +100,8 @@ class Config(Spec):
                 f"is given but the operator is {self.operator!r}",
                 "Set measurement.operator: gaussian, or drop fwhm_nm",
             )
+        if self.measurement.objective:
+            _check_objective(self.measurement, self.operator)
         _check_kernels(self.source, self.measurement)
         return self
 
@@ -118,6 +130,17 @@ def kernel_in_force(source: SourceSpec, measurement: MeasurementSpec) -> KernelF
     if source.simulate and source.simulate.kernel:
         return source.simulate.kernel
     return KernelFile("measurement", measurement.kernel_file, measurement.kernel_voxel_nm) if measurement.kernel_file else None
+
+
+def _check_objective(measurement: MeasurementSpec, operator: Operator) -> None:
+    """An objective is given where the profile is gaussian and nothing else says how wide."""
+    key, shown = "measurement.objective", measurement.objective.model_dump()  # type: ignore[union-attr]
+    if operator != "gaussian":
+        raise InputError(
+            key, shown, f"is given but the operator is {operator!r}", "Set measurement.operator: gaussian, or drop it"
+        )
+    if measurement.fwhm_nm:
+        raise InputError(key, shown, f"is given beside measurement.fwhm_nm {measurement.fwhm_nm:g}", "Drop one of the two")
 
 
 def _check_kernels(source: SourceSpec, measurement: MeasurementSpec) -> None:
@@ -167,6 +190,10 @@ class Sections:
     def mark(self) -> str:
         """Fingerprint of the values a stage was given; what it makes carries it, and is stale under any other."""
         return section_mark(self._json)
+
+    def given(self) -> dict[str, Any]:
+        """What the stage was given, as plain values."""
+        return json.loads(self._json)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

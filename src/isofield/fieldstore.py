@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from isofield.records import BlockRecord, BlockState, RecordStore, fsync_dir, publishing, sha256_file
+from isofield.records import fingerprint as fingerprint_of
 
 FORMAT = "isofield-pack-1"
 PACK, RECORDS = ".pack", ".records"
@@ -50,6 +51,8 @@ class Pack:
                 n_table, n_file = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
                 about = json.loads(file.read(n_table)) if n_table < n_file else {}
             if (about["format"], about["fingerprint"]) != (FORMAT, fingerprint):
+                return None
+            if about.get("checksum") not in (None, fingerprint_of(about["records"])):
                 return None
             entries = {int(entry["block_id"]): entry for entry in about["records"]}
             ends = list(accumulate((entry.get("field_bytes", 0) for entry in entries.values()), initial=8 + n_table))
@@ -128,12 +131,12 @@ class FieldStore:
         pack = self._pack_of(index)
         return pack.state(index) if pack else "missing"
 
-    def sound(self, index: int) -> bool:
-        """Whether nothing has to be done to have this block: skipped, or done with a field that is there and whole."""
+    def sound(self, index: int, without_field: Container[str] = ("skipped",)) -> bool:
+        """Whether nothing has to be done to have this block: in a state that needs no field, or done with one that is whole."""
         record = self.read(index)
-        if record is None or record.state not in ("done", "skipped"):
-            return False
-        return record.state == "skipped" or self.payload(index) is not None
+        if record is None or record.state in without_field:
+            return record is not None
+        return record.state == "done" and self.payload(index) is not None
 
     def payload(self, index: int) -> bytes | None:
         """The field of a block, whole (its SHA-256 is the recorded one); None if it is not there or damaged."""
@@ -225,7 +228,8 @@ class FieldStore:
         if lacking:
             raise ValueError(f"no record of blocks {lacking[:10]}")
         table = [record.model_dump(exclude={"fingerprint"}, exclude_defaults=True) for record in records if record]
-        text = json.dumps({"format": FORMAT, "fingerprint": self.fingerprint, "records": table}, separators=(",", ":")).encode()
+        about = {"format": FORMAT, "fingerprint": self.fingerprint, "checksum": fingerprint_of(table), "records": table}
+        text = json.dumps(about, separators=(",", ":")).encode()
         with publishing(path) as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for record in records if with_payloads else ():

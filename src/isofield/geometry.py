@@ -99,7 +99,7 @@ class AxialMap:
         edges of sections   0         ratio      2 ratio     3 ratio ...
         edges of planes     0 1 2 3 4 5 6 7 8 9 ...
 
-    ratio = section thickness / isotropic voxel size, a rational >= 1 (10.87 is 250/23, never 10.869).
+    ratio = section thickness / isotropic voxel size, a rational > 0 (10.87 is 250/23, never 10.869).
     The isotropic volume has ceil(n_sections * ratio) planes, so no measured depth is cut off; when the product
     is not whole, the last plane overhangs by less than one voxel.
     """
@@ -109,8 +109,8 @@ class AxialMap:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratio", Fraction(self.ratio))
-        if self.ratio < 1 or self.n_sections < 1:
-            raise ValueError(f"AxialMap needs ratio >= 1 and n_sections >= 1, got {self.ratio}, {self.n_sections}")
+        if self.ratio <= 0 or self.n_sections < 1:
+            raise ValueError(f"AxialMap needs ratio > 0 and n_sections >= 1, got {self.ratio}, {self.n_sections}")
 
     @property
     def n_planes(self) -> int:

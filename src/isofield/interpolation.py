@@ -13,6 +13,9 @@ Kind = Literal["nearest", "linear", "cubic"]
 SPLINE_REACH = 6
 """Sections beyond which a cubic spline forgets: each section further away weighs 0.268 times less, 4e-4 in all."""
 
+GAP_AMPLITUDE = 0.25
+"""How the prior is told of a missing section: above 0, for the place in it is told by the angle."""
+
 
 def section_positions(axial: AxialMap, begin: int, end: int) -> np.ndarray:
     """Centres of planes [begin, end) in units of sections: 0.0 is the centre of section 0. float64 (end - begin,)."""
@@ -44,7 +47,11 @@ def interpolation_rows(at: np.ndarray, n: int, kind: Kind = "cubic") -> np.ndarr
     return np.stack(columns, axis=1)
 
 
-def phase_features(axial: AxialMap, begin: int, end: int) -> np.ndarray:
-    """Where planes [begin, end) lie within their section: cosine and sine of one turn per section. float32 (2, planes)."""
+def phase_features(axial: AxialMap, begin: int, end: int, in_gap: np.ndarray | None = None) -> np.ndarray:
+    """Where planes [begin, end) lie within their section: cosine and sine of one turn per section. float32 (2, planes).
+
+    in_gap: bool per plane, whether its section is missing; there the amplitude is GAP_AMPLITUDE instead of 1.
+    """
     angle = 2 * np.pi * section_positions(axial, begin, end)
-    return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    features = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    return features if in_gap is None else features * np.where(in_gap, np.float32(GAP_AMPLITUDE), np.float32(1))

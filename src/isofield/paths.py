@@ -85,6 +85,16 @@ class RunPaths:
         return self.root / "jobs" / "finish.json"
 
     @property
+    def verified(self) -> Path:
+        """Record of a verification that found nothing wrong."""
+        return self.root / "jobs" / "verify.json"
+
+    @property
+    def verification(self) -> Path:
+        """What the last verification found, whatever it was."""
+        return self.root / "verify.json"
+
+    @property
     def tidy(self) -> Path:
         return self.root / "jobs" / "tidy.json"
 

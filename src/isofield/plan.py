@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -13,18 +14,24 @@ from pydantic import Field, ValidationError
 from isofield.blocks import BlockGrid
 from isofield.bundling import blocks_per_job, pyramid_span, shards_per_job
 from isofield.config import Config, Sections
+from isofield.defects.spec import BadSection
 from isofield.errors import InputError
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
 from isofield.intensity import Intensity
 from isofield.jobs import Jobs, blocks_reaching, shards_in
 from isofield.measurement import Kernel, MeasurementModel
 from isofield.omezarr.spec import OutputSpec
-from isofield.records import read_json
+from isofield.records import fingerprint, read_json
 from isofield.source.region import measured_roi
 from isofield.source.volume import VolumeInfo
 from isofield.spec import Spec
 
-MAX_RATIO, MIN_RATIO = 20, 1
+MAX_RATIO, MIN_RATIO = 20, Fraction(9, 10)
+"""Section thickness over pixel size. A little less than 1: such stacks are isotropic but for the blur of the optics."""
+
+
+LABELLED = "origin-1"
+"""What shards carry beside their voxels; those that were made without it are made again."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def lay_out(config: Config | Sections, info: VolumeInfo) -> Layout:
         raise InputError(
             "source.voxel_size_nm",
             [float(v) for v in info.voxel_size_nm],
-            f"gives an anisotropy of {float(ratio):g}, outside {MIN_RATIO} to {MAX_RATIO}",
+            f"gives an anisotropy of {float(ratio):g}, outside {float(MIN_RATIO):g} to {MAX_RATIO}",
             "Check the order (z, y, x) and the unit (nm)",
         )
     roi = measured_roi(info, config.source.roi_nm)
@@ -138,9 +145,11 @@ class Plan(Spec):
         None, description="offset and shape of the part of the output that is made; null: all of it"
     )
     empty_below: float | None = Field(None, description="blocks without a measured grey value above this are not fitted")
+    bad_sections: tuple[BadSection, ...] = Field((), description="sections of the source that are not believed")
     has_truth: bool
     projected: dict[str, float] = Field(description="bytes of memory per job, bytes and files on disk")
     fingerprints: dict[str, str] = Field(description="volume: source, intensity, measurement; geometry: that and the blocks")
+    checksum: str | None = Field(None, description="see `sealed`; null: not checked")
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -177,5 +186,17 @@ class Plan(Spec):
         )
 
     @property
+    def bad(self) -> frozenset[int]:
+        """Bad sections, counted from the first section of the planned region."""
+        first, n = self.roi[0][0], self.roi[1][0]
+        return frozenset(one.section - first for one in self.bad_sections if first <= one.section < first + n)
+
+    @property
     def contrast(self) -> Intensity:
         return Intensity(**self.intensity)
+
+    def shard_mark(self, roi: Roi, marks: Sequence[str]) -> str:
+        """Fingerprint of what the voxels of an output shard depend on; `marks` of the blocks that reach into it, ascending."""
+        return fingerprint(
+            list(marks), roi, self.overlap_vox, self.intensity, self.dtype, self.fingerprints["geometry"], LABELLED
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -16,7 +17,7 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str, done: int = 0, log_every_s: float = 15.0) -> None:
         self.what, self.total, self.unit, self.first = what, total, unit, done
         self.started = time.monotonic()
-        self.terminal = sys.stderr.isatty()
+        self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self.every = 0.5 if self.terminal else log_every_s
         self.last = self.started if not self.terminal else 0.0
 

@@ -21,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from isofield.errors import InputError
 from isofield.spec import Spec
@@ -118,8 +118,12 @@ def publishing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            # A write that fails does not say where.
+            error.filename = str(path)
         raise
     fsync_dir(path.parent)
 
@@ -133,6 +137,18 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Publish `obj` as JSON (see `to_plain`). JSON has no NaN or infinity: they become null."""
     write_bytes_atomic(path, json_bytes(obj))
+
+
+def sealed(obj: Any) -> dict[str, Any]:
+    """`obj`, whose JSON form is an object, with the key `checksum`: the fingerprint of all others."""
+    plain = _without_nan(to_plain(obj))
+    rest = {key: value for key, value in plain.items() if key != "checksum"}
+    return {**rest, "checksum": fingerprint(rest)}
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value read from JSON is as it was sealed; what bears no checksum counts as whole."""
+    return not isinstance(value, dict) or value.get("checksum") is None or value == sealed(value)
 
 
 def publish_json_if_changed(path: str | os.PathLike[str], obj: Any) -> bool:
@@ -149,9 +165,12 @@ def publish_json_if_changed(path: str | os.PathLike[str], obj: Any) -> bool:
 
 
 def read_json(path: str | os.PathLike[str], remedy: str = "Delete it and run again: it is rewritten") -> Any:
-    """Parsed content of a JSON file. Raises InputError with `remedy` if it is absent or not whole."""
+    """Parsed content of a JSON file. Raises InputError with `remedy` if it is absent, not whole, or not as it was sealed."""
     try:
-        return json.loads(Path(path).read_bytes())
+        value = json.loads(Path(path).read_bytes())
+        if not is_whole(value):
+            raise InputError("file", str(path), "was changed or damaged after it was written", remedy)
+        return value
     except FileNotFoundError:
         raise InputError("file", str(path), "does not exist", "Run the step that writes it first") from None
     except ValueError as error:
@@ -204,6 +223,11 @@ class BlockRecord(Spec):
     stats: dict[str, float | None] = Field(default_factory=dict, description="figures of the fit; null: not a finite number")
     message: str | None = Field(None, description="why the block was skipped, failed or filled")
 
+    @property
+    def mark(self) -> str:
+        """What the values of the block depend on: how they came to be, and the field."""
+        return f"{self.state}:{self.field_sha256}"
+
     @field_validator("stats", mode="before")
     @classmethod
     def _finite_or_null(cls, value: Any) -> Any:
@@ -250,14 +274,18 @@ class RecordStore:
         self.withdraw(record.block_id)
         if payload is not None:
             write_bytes_atomic(path, payload)
-        write_json(self.record_path(record.block_id), record)
+        write_json(self.record_path(record.block_id), sealed(record))
         return record
 
     def read(self, block_id: int) -> BlockRecord | None:
         """The block's record; None when it is absent, empty, cut off, or of another fingerprint or block."""
         try:
-            record = BlockRecord.model_validate_json(self.record_path(block_id).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            content = json.loads(self.record_path(block_id).read_bytes())
+            if not isinstance(content, dict) or not is_whole(content):
+                return None
+            content.pop("checksum", None)
+            record = BlockRecord.model_validate(content)
+        except (FileNotFoundError, ValueError):
             return None
         return record if (record.fingerprint, record.block_id) == (self.fingerprint, block_id) else None
 

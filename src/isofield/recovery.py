@@ -149,6 +149,7 @@ def _stale(paths: RunPaths, marks: Mapping[str, str], identity: Mapping[str, obj
         "pyramid": sorted(paths.root.glob("jobs/pyramid-*.json")),
         "finish": [paths.finish],
         "measure": [paths.metrics],
+        "verify": [paths.verified],
         "tidy": [paths.tidy],
     }
     stale = []
@@ -191,8 +192,15 @@ def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """
     if isinstance(paths.isotropic, str):
         return True
+    labels = shard.get("labels")
     keys = shard_keys(0, shard["offset"], shard["shape"], shard["side"], shard.get("chunk"))
-    files = [paths.isotropic / key for key in keys]
-    if not all(file.exists() for file in files) or sum(file.stat().st_size for file in files) != shard["bytes"]:
+    if labels is None or not _files_hold(paths.isotropic / "labels" / "origin", keys, labels, recorded_ns):
         return False
-    return all(file.stat().st_mtime_ns <= recorded_ns for file in files) or _sha256(files) == shard["sha256"]
+    return _files_hold(paths.isotropic, keys, shard, recorded_ns)
+
+
+def _files_hold(folder: Path, keys: Sequence[str], about: dict, recorded_ns: int) -> bool:
+    files = [folder / key for key in keys]
+    if not all(file.exists() for file in files) or sum(file.stat().st_size for file in files) != about["bytes"]:
+        return False
+    return all(file.stat().st_mtime_ns <= recorded_ns for file in files) or _sha256(files) == about["sha256"]

@@ -26,7 +26,7 @@ class Speed:
 
 
 CPU_SPEED = Speed(
-    fit_vox_per_s=0.70e6,
+    fit_vox_per_s=0.44e6,
     blend_vox_per_s=1.0e6,
     training_step_s=0.045,
     device="cpu",

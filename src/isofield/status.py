@@ -13,7 +13,10 @@ from isofield.records import read_json
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Counts of blocks per state, and what finishing would take. eta_s is None while no block has been timed."""
+    """Counts of blocks per state, and what finishing would take. eta_s is None while no block has been timed.
+
+    failed_blocks: those that failed or are interpolated instead, with the reasons in `messages`.
+    """
 
     run: str
     n_blocks: int
@@ -21,6 +24,7 @@ class RunStatus:
     failed: int
     skipped: int
     missing: int
+    fallback: int
     seconds_per_block: float | None
     eta_s: float | None
     failed_blocks: tuple[int, ...]
@@ -38,6 +42,8 @@ class RunStatus:
             f"  skipped {self.skipped} (no contrast)",
             f"  missing {self.missing}",
         ]
+        if self.fallback:
+            lines.append(f"  fallback {self.fallback} (could not be fitted, interpolated instead)")
         if self.eta_s is not None and self.missing + self.failed:
             minutes = self.eta_s / 60
             lines.append(f"  about {minutes:.1f} min of fitting left in one job at {self.seconds_per_block:.1f} s per block")
@@ -58,10 +64,10 @@ def run_status(paths: RunPaths) -> RunStatus:
         counts[record["state"]] += 1
         if record["state"] == "done":
             seconds += record.get("seconds", 0.0)
-        elif record["state"] == "failed":
+        elif record["state"] in ("failed", "fallback"):
             failed[index] = record.get("message") or ""
     pace = seconds / counts["done"] if counts["done"] else None
-    missing = plan.n_blocks - counts["done"] - counts["failed"] - counts["skipped"]
+    missing = plan.n_blocks - counts["done"] - counts["failed"] - counts["skipped"] - counts["fallback"]
     left = missing + counts["failed"]
     return RunStatus(
         plan.run_name,
@@ -70,6 +76,7 @@ def run_status(paths: RunPaths) -> RunStatus:
         counts["failed"],
         counts["skipped"],
         missing,
+        counts["fallback"],
         pace,
         None if pace is None else pace * left,
         tuple(sorted(failed)),

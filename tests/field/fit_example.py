@@ -55,6 +55,7 @@ def plain_block(base, seed=0):
         inner=(0, 0),
         measured=np.zeros((0, y, x), np.float32),
         measure=np.zeros((0, z), np.float32),
+        weight=np.zeros(0, np.float32),
         phase=np.zeros((2, z), np.float32),
         neighbours=(neighbour_matrices(model, y, 1), neighbour_matrices(model, x, 1)),
         noise=None,

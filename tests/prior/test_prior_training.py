@@ -186,6 +186,23 @@ def test_a_damaged_prior_is_named(finished, tmp_path):
         load_prior(tmp_path / "absent", CPU)
 
 
+def test_a_flipped_bit_in_a_weight_or_a_word_is_noticed(finished, tmp_path):
+    path, training = tmp_path / "prior.safetensors", tmp_path / "training.safetensors"
+    data, state = bytearray(pack_prior(finished.average, SPEC, {"steps": 61})), bytearray(pack_training(finished, "mark"))
+    path.write_bytes(data)
+    load_prior(path, CPU)
+    for content, at in ((data, -9), (data, data.index(b"steps") + 10), (state, -9)):
+        content[at] ^= 1
+        path.write_bytes(data)
+        training.write_bytes(state)
+        if content is data:
+            with pytest.raises(InputError, match=r"checksum|cannot be read"):
+                load_prior(path, CPU)
+        else:
+            assert resume_training(training, "mark", SPEC, CPU) is None
+        content[at] ^= 1
+
+
 def test_a_training_state_is_not_a_prior(finished, tmp_path):
     path = tmp_path / "prior.safetensors"
     path.write_bytes(pack_training(finished, "mark"))

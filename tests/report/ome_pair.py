@@ -17,7 +17,9 @@ GREY, BRIGHT = 60, 240
 
 
 def write_pair(folder: Path, measured_shift_nm: float = 0.0) -> None:
-    """measured.ome.zarr (64 x 8 x 8 nm) and isotropic.ome.zarr (8 nm) below `folder`, over the same region.
+    """measured.ome.zarr (64 x 8 x 8 nm), isotropic.ome.zarr and error.ome.zarr (8 nm) below `folder`, over the same region.
+
+    The error is 100 where the object is bright.
 
     Voxel 0 of each starts at 0 nm, so its centre, which OME-Zarr's translation names, is half a voxel in.
     `measured_shift_nm` misplaces the measured volume along z.
@@ -29,6 +31,7 @@ def write_pair(folder: Path, measured_shift_nm: float = 0.0) -> None:
     thickness = FACTOR * VOXEL_NM
     write_image(folder / "measured.ome.zarr", measured, (thickness, VOXEL_NM, VOXEL_NM), measured_shift_nm)
     write_image(folder / "isotropic.ome.zarr", isotropic, (VOXEL_NM,) * 3)
+    write_image(folder / "error.ome.zarr", (isotropic == BRIGHT).astype(np.uint8) * 100, (VOXEL_NM,) * 3)
 
 
 def write_image(path: Path, image: np.ndarray, voxel_size_nm: tuple[float, ...], shift_z_nm: float = 0.0) -> None:

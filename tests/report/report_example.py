@@ -13,7 +13,18 @@ from scipy import ndimage
 from isofield.geometry import AxialMap
 from isofield.interpolation import interpolation_matrix
 from isofield.phantom import tissue, tissue_clean
-from isofield.report.content import PLANES, ReportContent, Slice, loss_curve, spectrum_curve
+from isofield.report.content import (
+    PLANES,
+    Cube,
+    ReportContent,
+    Slice,
+    Stage,
+    fsc_curve,
+    histogram_curve,
+    loss_curve,
+    seam_curve,
+    spectrum_curve,
+)
 from isofield.report.pictures import spread
 from isofield.report.spec import ReportSpec
 
@@ -50,6 +61,23 @@ def slices(arrays: Mapping[str, np.ndarray], n_slices: int = 3) -> list[Slice]:
         for axis, plane in enumerate(PLANES)
         for index in spread(shape[axis], n_slices)
     ]
+
+
+def cube(
+    arrays: Mapping[str, np.ndarray], label: str = "middle", begin: tuple[int, int, int] = (0, 0, 0), side: int = 48
+) -> Cube:
+    """A cube of volumes of one shape, with the sections in it and a residual made up of them."""
+    region = tuple(slice(b, min(b + side, n)) for b, n in zip(begin, arrays["isotropic"].shape, strict=True))
+    first = begin[0] // FACTOR
+    measured = arrays["measured"][first * FACTOR :: FACTOR, region[1], region[2]]
+    return Cube(
+        label,
+        begin,
+        float(FACTOR),
+        first,
+        {key: arrays[key][region] for key in ("isotropic", "truth") if key in arrays},
+        {"measured": measured, "residual": np.abs(measured.astype(np.float32) - 120)},
+    )
 
 
 def block_table(shape: tuple[int, int, int], core: int, seed: int = 0, with_truth: bool = True) -> pd.DataFrame:
@@ -128,6 +156,7 @@ def example(arrays: Mapping[str, np.ndarray] | None = None, run_name: str = "dem
             "clipped_fraction": 0.00012,
         },
         "slices": slices(arrays),
+        "cubes": [cube(arrays), cube(arrays, "worst block", (0, shape[1] // 3, shape[2] // 3))],
         "curves": [
             loss_curve(step, 0.08 + 0.9 * np.exp(-step / 150) + random.normal(0, 0.008, len(step))),
             spectrum_curve(
@@ -138,16 +167,24 @@ def example(arrays: Mapping[str, np.ndarray] | None = None, run_name: str = "dem
                     "truth": np.ones(60),
                 },
             ),
+            fsc_curve(
+                frequency,
+                {"isotropic, axial": np.exp(-((frequency / 0.2) ** 2)), "cubic, axial": np.exp(-((frequency / 0.1) ** 2))},
+            ),
+            histogram_curve(
+                np.linspace(0, 255, 65),
+                {"measured": random.dirichlet(np.ones(64) * 9), "isotropic": random.dirichlet(np.ones(64) * 9)},
+            ),
+            seam_curve({"y": (np.arange(-8, 9), 1 + random.normal(0, 0.02, 17))}),
         ],
         "blocks": block_table(shape, 32, with_truth=with_truth),
         "stages": [
-            ("plan", 3.2, ""),
-            ("train", 190.0, "1000 steps on 2 cores"),
-            ("fit", 271.4, "8 blocks in 2 jobs"),
-            ("blend", 8.8, ""),
-            ("pyramid", 1.9, "3 levels"),
-            ("measure", 14.0, ""),
+            Stage("plan", 1, 3.2, 3.0, 0.25e9, 0.3e9),
+            Stage("train", 1, 190.0, 371.0, 1.1e9, 1.4e9),
+            Stage("fit", 2, 271.4, 520.0, 1.9e9, 2.2e9),
+            Stage("measure", 1, 14.0),
         ],
+        "cost": ["All jobs together took 8 min of wall time and 15 min of processor time."],
         "warnings": [
             "1 of 120 blocks could not be fitted and was left empty; 1 was filled by cubic interpolation.",
             "Seams can be told apart at x = 128: the residual there is twice that of the rest.",

@@ -20,7 +20,6 @@ from isofield.report.page import build_page
 from isofield.report.server import FolderServer, serve
 
 pytestmark = pytest.mark.browser
-SWIPE_AT = "return getComputedStyle(document.getElementById('swipe')).getPropertyValue('--at')"
 
 
 def put(folder: Path, html: str) -> Path:
@@ -63,49 +62,17 @@ def test_page_fits_a_laptop(page: Browser) -> None:
     assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_swipe_moves_with_the_keys_and_uncovers_the_other_picture(page: Browser) -> None:
-    def slide(to: int) -> np.ndarray:
-        page.run(
-            "const r = document.getElementById('swipe-range'); r.value = arguments[0];r.dispatchEvent(new Event('input'))",
-            to,
-        )
-        # The tags and the scale bar lie on both pictures; the middle rows show pictures and the line alone.
-        image = shown(page, "#swipe").astype(int)
-        return image[len(image) // 4 : len(image) // 3]
-
-    left, middle, right = slide(100), slide(50), slide(0)
-    assert np.abs(left - right).mean() > 5, "both sides show the same picture"
-    half = left.shape[1] // 2
-    assert np.array_equal(middle[:, : half - 20], left[:, : half - 20])
-    assert np.array_equal(middle[:, half + 20 :], right[:, half + 20 :])
-
-    slide(50)
-    page.driver.find_element("id", "swipe-range").send_keys("\ue012" * 10)  # arrow left
-    assert page.run(SWIPE_AT) == "45%"
-
-
-def test_swipe_moves_with_the_mouse(page: Browser) -> None:
-    from selenium.webdriver import ActionChains
-
-    handle = page.driver.find_element("id", "swipe-range")
-    page.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", handle)
-    width = handle.size["width"]
-    chain = ActionChains(page.driver).move_to_element(handle).click_and_hold()
-    chain.move_by_offset(int(0.3 * width), 0).release().perform()
-    assert 70 < float(str(page.run(SWIPE_AT)).rstrip("%")) < 90
-
-
 def test_plane_and_slice_choice_change_the_picture(page: Browser) -> None:
-    source = "return document.getElementById('swipe-right').src"
-    seen = [page.run(source)]
+    shown_slices = (
+        "return [...document.querySelectorAll('.slice')].filter((s) => !s.hidden).map((s) => s.getAttribute('aria-label'))"
+    )
+    seen = [page.run(shown_slices)]
     for selector in ("#plane-choice input[value='XY']", "#slice-choice input[value='0']"):
         page.run("document.querySelector(arguments[0]).click()", selector)
-        seen.append(page.run(source))
-    assert len(set(seen)) == 3
-    visible = "return [...document.querySelectorAll('.slice')].filter((s) => !s.hidden).map((s) => s.dataset.plane)"
-    assert page.run(visible) == ["XY"]
-    page.run("const s = document.getElementById('right-choice'); s.value = 'truth'; s.dispatchEvent(new Event('change'))")
-    assert page.run("return document.getElementById('tag-right').textContent") == "truth"
+        seen.append(page.run(shown_slices))
+    assert [len(labels) for labels in seen] == [1, 1, 1]
+    assert [labels[0].split(" at ")[0] for labels in seen] == ["ZX plane", "XY plane", "XY plane"]
+    assert len({labels[0] for labels in seen}) == 3
 
 
 def test_block_map_shows_the_clicked_block_and_sorts_by_the_chosen_metric(page: Browser) -> None:
@@ -169,7 +136,7 @@ def test_hostile_content_runs_nothing(chromium: type[Browser], content: ReportCo
 
 
 def panels(browser: Browser, server: FolderServer) -> list[np.ndarray]:
-    """Grey levels of the measured and of the isotropic panel, without their controls and scale bars."""
+    """Colours of the measured, the isotropic and the error panel."""
     state = viewer_state(
         f"{BASE}/measured.ome.zarr",
         f"{BASE}/isotropic.ome.zarr",
@@ -177,6 +144,7 @@ def panels(browser: Browser, server: FolderServer) -> list[np.ndarray]:
         SHAPE,
         position_nm=[VOXEL_NM * side / 2 for side in SHAPE],
         windows={"measured": (0, 255), "isotropic": (0, 255)},
+        maps={"error": (f"{BASE}/error.ome.zarr", 100)},
     )
     browser.open("about:blank")
     browser.open(server.neuroglancer_link(state), NEUROGLANCER_READY)
@@ -184,43 +152,56 @@ def panels(browser: Browser, server: FolderServer) -> list[np.ndarray]:
         "return [...document.querySelectorAll('.neuroglancer-rendered-data-panel')].map((e) => {"
         "const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom].map(Math.round)})"
     )
-    picture = Image.open(BytesIO(browser.picture())).convert("L")
-    margin = 80
-    return [np.asarray(picture.crop((x0, y0 + margin, x1, y1 - margin))) for x0, y0, x1, y1 in boxes]
+    picture = Image.open(BytesIO(browser.picture())).convert("RGB")
+    return [np.asarray(picture.crop(box)) for box in boxes]
 
 
 def bright_box(panel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centroid and extent (first row and column, last row and column) of bright pixels, from the centre."""
-    rows, columns = np.nonzero(panel > 200)
+    """Centroid and extent (first row and column, last row and column) of bright pixels, from the centre.
+
+    Without the margins, where controls and scale bars are.
+    """
+    inner = panel[80:-80].min(axis=2)
+    rows, columns = np.nonzero(inner > 200)
     assert len(rows) > 1000, "nothing bright is drawn"
-    centre = (np.array(panel.shape) - 1) / 2
-    corners = [
-        rows.min() - centre[0],
-        columns.min() - centre[1],
-        rows.max() - centre[0],
-        columns.max() - centre[1],
-    ]
+    centre = (np.array(inner.shape) - 1) / 2
+    corners = [rows.min() - centre[0], columns.min() - centre[1], rows.max() - centre[0], columns.max() - centre[1]]
     return np.array([rows.mean(), columns.mean()]) - centre, np.array(corners)
 
 
-def test_neuroglancer_draws_both_volumes_at_the_same_place(chromium: type[Browser], tmp_path: Path) -> None:
+def scale_bar_px(panel: np.ndarray) -> int:
+    """Length of the white bar at the lower left."""
+    corner = panel[-60:, : panel.shape[1] // 2].min(axis=2) == 255
+    return int(corner.sum(axis=1).max())
+
+
+def is_round(nm: float) -> bool:
+    """Whether a length is one that a scale bar may have, to a pixel in a hundred."""
+    digits = nm / 10 ** np.floor(np.log10(nm))
+    return min(abs(digits / round_one - 1) for round_one in (1, 1.5, 2, 3, 5, 7.5, 10)) < 0.015
+
+
+def test_neuroglancer_draws_all_images_at_the_same_place_and_to_scale(chromium: type[Browser], tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     write_pair(right)
     write_pair(wrong, measured_shift_nm=64.0)
     with chromium(1400, 800) as browser:
         with serve(right) as server:
-            measured, isotropic = panels(browser, server)
+            measured, isotropic, error = panels(browser, server)
             assert browser.console() == []
         with serve(wrong) as server:
-            misplaced, _ = panels(browser, server)
+            misplaced, _, _ = panels(browser, server)
     for panel in (measured, isotropic):
-        assert {60, 240} <= set(np.unique(panel)), "sections or structure are not drawn"
-    (place_m, box_m), (place_i, box_i) = bright_box(measured), bright_box(isotropic)
+        assert {60, 240} <= set(np.unique(panel[80:-80])), "sections or structure are not drawn"
+    # The controls of a panel are as light as the object: where the images lie, nothing but them is drawn.
+    (place_m, box_m), (place_i, box_i), (place_e, box_e) = bright_box(measured), bright_box(isotropic), bright_box(error)
     assert np.abs(place_m - place_i).max() < 1
     assert np.abs(box_m - box_i).max() <= 1
+    assert np.abs(place_e - place_i).max() < 2
+    assert np.abs(box_e - box_i).max() <= 2
 
-    # Where it should be: 640 pixels show the 96 voxels of x, around the centre of the volume.
-    pixels_per_vox = 640 / SHAPE[2]
+    # Where it should be: a third of 1280 pixels shows the 96 voxels of x, around the centre of the volume.
+    pixels_per_vox = 1280 / 3 / SHAPE[2]
     z = (min(b[0][0] for b in BARS), max(b[0][1] for b in BARS))
     x = (min(b[1][0] for b in BARS), max(b[1][1] for b in BARS))
     expected = np.array([z[0] - SHAPE[0] / 2, x[0] - SHAPE[2] / 2, z[1] - SHAPE[0] / 2, x[1] - SHAPE[2] / 2])
@@ -228,6 +209,12 @@ def test_neuroglancer_draws_both_volumes_at_the_same_place(chromium: type[Browse
     # The long bar is at the top and the short one on the left: neither axis is flipped.
     assert place_i[0] < (box_i[0] + box_i[2]) / 2
     assert place_i[1] < (box_i[1] + box_i[3]) / 2
+
+    # The object, whose size is known, is the ruler: the scale bar is as long as it says, a round length.
+    nm_per_pixel = (x[1] - x[0]) * VOXEL_NM / (box_i[3] - box_i[1] + 1)
+    for panel in (measured, isotropic, error):
+        assert is_round(scale_bar_px(panel) * nm_per_pixel), scale_bar_px(panel) * nm_per_pixel
+    assert not is_round(1.1 * scale_bar_px(isotropic) * nm_per_pixel), "a bar that is a tenth too long would not be noticed"
 
     shifted = bright_box(misplaced)[0] - place_i
     assert shifted[0] == pytest.approx(8 * pixels_per_vox, abs=2), "a volume one section off would not be noticed"

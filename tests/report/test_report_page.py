@@ -12,9 +12,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from report_example import block_table, example, slices
+from report_example import block_table, cube, example, slices, volumes
 
-from isofield.report.content import ReportContent, Slice, loss_curve, spectrum_curve
+from isofield.report.content import Cube, ReportContent, Slice, Stage, loss_curve, spectrum_curve
+from isofield.report.cubes import atlas, cube_view, cut
 from isofield.report.glossary import text
 from isofield.report.page import build_page, duration, verdict
 from isofield.report.spec import ReportSpec
@@ -44,6 +45,11 @@ class Elements(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._open = None
+
+    def data(self, element: str) -> dict:
+        """The JSON in the script of that id."""
+        ids = [attributes.get("id") for attributes in self.named("script")]
+        return json.loads(self.texts["script"][ids.index(element)])
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -121,7 +127,11 @@ def hostile_content(content: ReportContent) -> ReportContent:
                 caption=HOSTILE,
             )
         ],
-        stages=[(HOSTILE, 1.0, HOSTILE)],
+        cubes=[replace(content.cubes[0], label=HOSTILE)],
+        stages=[Stage(HOSTILE, 1, 1.0)],
+        cost=[HOSTILE],
+        verdict=HOSTILE,
+        viewer_state={HOSTILE: HOSTILE},
         config_yaml=HOSTILE,
         provenance={HOSTILE: HOSTILE},
         citations=[HOSTILE],
@@ -134,7 +144,7 @@ def test_nothing_injects(content: ReportContent) -> None:
     assert loads(html) == []
     assert Elements(html).texts["title"] == [f"{HOSTILE} · isofield report"]
     assert Elements(html).texts["h1"] == [HOSTILE]
-    blocks = json.loads(Elements(html).texts["script"][0])
+    blocks = Elements(html).data("block-data")
     assert blocks["rows"][0][blocks["columns"].index("message")] == HOSTILE
 
 
@@ -207,7 +217,7 @@ def test_no_verdict_without_truth() -> None:
 
 
 def block_data(content: ReportContent) -> tuple[list[dict], dict]:
-    data = json.loads(Elements(build_page(content)).texts["script"][0])
+    data = Elements(build_page(content)).data("block-data")
     return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]], data
 
 
@@ -310,3 +320,58 @@ def test_durations_read_like_a_clock() -> None:
 def test_spec_refuses_percentiles_that_do_not_ascend() -> None:
     with pytest.raises(ValueError, match="not two ascending percentiles"):
         ReportSpec(window_percentiles=(99.0, 1.0))
+
+
+def test_a_page_is_no_larger_than_it_may_be() -> None:
+    noise = {key: np.random.default_rng(0).integers(0, 255, (64, 96, 96), np.uint8) for key in ("measured", "isotropic", "truth")}
+    free = example(noise, cubes=[cube(noise, side=96)])
+    assert len(build_page(free)) > 1.5e6
+    held = replace(free, spec=ReportSpec(max_page_mb=1.5))
+    assert len(build_page(held)) <= 1.5e6
+    assert len(build_page(replace(free, spec=ReportSpec(max_page_mb=0.001)))) > 1000, "what cannot be cut is shown all the same"
+
+
+def test_a_cut_cube_keeps_planes_and_sections_together() -> None:
+    arrays = volumes((64, 48, 48))
+    whole = cube(arrays, side=64)
+    part = cut(whole, 16)
+    assert part.shape == (16, 16, 16)
+    assert part.offset == (24, 16, 16)
+    for plane in range(16):
+        there = whole.section_of(24 + plane)
+        assert part.first_section + part.section_of(plane) == there
+        shown = part.sections["measured"][part.section_of(plane)]
+        assert np.array_equal(shown, whole.sections["measured"][there][16:32, 16:32])
+        assert np.array_equal(shown, arrays["measured"][24 + plane, 16:32, 16:32])
+
+
+def test_cubes_without_their_sections_or_of_several_shapes_are_refused() -> None:
+    arrays = volumes((32, 16, 16))
+    whole = cube(arrays, side=32)
+    with pytest.raises(ValueError, match="must hold sections 0 to 3"):
+        replace(whole, sections={"measured": whole.sections["measured"][:3]})
+    with pytest.raises(ValueError, match="of one shape"):
+        replace(whole, planes={**whole.planes, "truth": np.zeros((32, 16, 15))})
+    with pytest.raises(ValueError, match="hold isotropic"):
+        Cube("x", (0, 0, 0), 8.0, 0, {}, {})
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7), (7, 5, 3), (12, 4, 4), (5, 1, 30)])
+def test_an_atlas_holds_every_plane_once(shape: tuple[int, int, int]) -> None:
+    planes = np.arange(np.prod(shape)).reshape(shape)
+    sheet, across = atlas(planes)
+    _, rows, columns = shape
+    for k, plane in enumerate(planes):
+        top, left = k // across * rows, k % across * columns
+        assert np.array_equal(sheet[top : top + rows, left : left + columns], plane)
+
+
+def test_the_viewer_offers_what_is_known() -> None:
+    arrays = volumes((32, 32, 32))
+    known = cube_view([cube(arrays)], 8.0, (0, 255), 128)
+    assert known["cubes"][0]["keys"] == ["measured", "linear", "isotropic", "truth", "error", "residual"]
+    del arrays["truth"]
+    unknown = cube_view([cube(arrays)], 8.0, (0, 255), 128)
+    assert unknown["cubes"][0]["keys"] == ["measured", "linear", "isotropic", "residual"]
+    assert set(unknown["limits"]) == {"residual"}
+    assert cube_view([], 8.0, (0, 255), 128) is None

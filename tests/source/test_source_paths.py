@@ -43,7 +43,7 @@ def test_the_home_folder_is_expanded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "uri", ["ftp://host/volume.zarr", "s3://bucket", "s3://bucket/volume.tif", "https://host/volume.h5", "not/there.tif"]
+    "uri", ["ftp://host/volume.zarr", "s3://bucket", "s3://bucket/volume.mrc", "https://host/volume.czi", "not/there.tif"]
 )
 def test_what_cannot_be_reached_is_refused(uri):
     with pytest.raises(InputError, match=r"source\.path"):

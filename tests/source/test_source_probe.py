@@ -5,9 +5,15 @@ import os
 import subprocess
 import sys
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+from test_source_ims import write as write_ims
+from test_source_n5 import write as write_n5
+from test_source_nrrd import by_hand as write_nrrd
+from test_source_precomputed import by_hand as write_precomputed
 
 from isofield.errors import InputError
 from isofield.geometry import Roi
@@ -37,7 +43,17 @@ def _write_one_of_each(folder, ramp):
     with h5py.File(folder / "a.h5", "w") as file:
         file["raw"] = ramp
     zarr.create_array(folder / "a.zarr", data=ramp)
-    return [*(str(folder / name) for name in ("a.tif", "slices", "a.h5", "a.zarr")), "phantom:tissue"]
+    (folder / "png").mkdir()
+    for z, plane in enumerate(ramp):
+        Image.fromarray(plane).save(folder / "png" / f"{z}.png")
+    write_n5(folder / "a.n5", ramp)
+    write_precomputed(folder / "precomputed", ramp[None])
+    write_ims(folder / "a.ims", ramp[None])
+    write_nrrd(folder / "a.nrrd", ramp)
+    with mrcfile.new(folder / "a.mrc") as file:
+        file.set_data(ramp)
+    names = ("a.tif", "slices", "png", "a.h5", "a.zarr", "a.n5", "precomputed", "a.ims", "a.nrrd", "a.mrc")
+    return [*(str(folder / name) for name in names), "phantom:tissue"]
 
 
 def test_probing_every_format_imports_nothing_heavy(tmp_path, ramp):

@@ -1,18 +1,24 @@
-"""Zarr on an S3 server and behind HTTP reads as it does from a folder."""
+"""What lies on an S3 server or behind HTTP reads as it does from a folder."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 import zarr
+from fsspec.implementations.http import HTTPFile
 from raw_zarr import SCALE, image_v2, raw_v2, raw_v3, scale
+from reads_as import reads_as
 
 from isofield.errors import InputError
+from isofield.geometry import Roi
 from isofield.report.server import serve
 from isofield.source import open_source
 from isofield.source.probe import probe
@@ -133,9 +139,63 @@ def test_a_server_that_goes_away_while_it_is_read_is_named(tmp_path, ramp, spec)
         volume.data.compute()
 
 
-@pytest.mark.parametrize("name", ["volume.tif", "volume.ome.tiff", "volume.h5", "VOLUME.HDF5"])
-def test_single_files_on_the_network_are_refused_with_a_remedy(spec, name):
-    with pytest.raises(InputError, match=r"source\.path.*only Zarr.*local path"):
+def tiff(path, values):
+    size = dict(zip(("PhysicalSizeZ", "PhysicalSizeY", "PhysicalSizeX"), SCALE, strict=True))
+    tifffile.imwrite(path, values, metadata={"axes": "ZYX", **size}, tile=(16, 16), compression="zlib")
+
+
+def hdf5(path, values):
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("volumes/raw", data=values, chunks=(2, 3, 4), compression=4)
+        dataset.attrs["resolution"] = [50.0, 4.6, 4.7]
+
+
+FILES = {"a.ome.tif": tiff, "a.hdf": hdf5}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_reads_alike_from_s3_and_over_http(tmp_path, ramp, spec, s3, http, name):
+    FILES[name](tmp_path / name, ramp)
+    s3.put({name: (tmp_path / name).read_bytes()}, "files")
+    for uri in (f"s3://{BUCKET}/files/{name}", f"{http.address}/{name}"):
+        volume = open_source(spec(uri))
+        reads_as(volume, ramp)
+        assert volume.info.dataset == open_source(spec(tmp_path / name)).info.dataset
+        assert probe(spec(uri)).identity == volume.info.identity
+        with ThreadPoolExecutor(4) as pool:
+            planes = list(pool.map(lambda z, v=volume: v.data[0, z].compute(scheduler="synchronous"), [*range(5)] * 4))
+        np.testing.assert_array_equal(np.stack(planes), np.concatenate([ramp] * 4))
+    before = probe(spec(f"s3://{BUCKET}/files/{name}")).identity
+    FILES[name](tmp_path / name, ramp[::-1])
+    s3.put({name: (tmp_path / name).read_bytes()}, "files")
+    assert probe(spec(f"s3://{BUCKET}/files/{name}")).identity != before
+    reads_as(open_source(spec(f"s3://{BUCKET}/files/{name}")), ramp[::-1])
+    with pytest.raises(InputError, match=rf"source\.path.*gone/{name}.*is not there"):
+        probe(spec(f"s3://{BUCKET}/gone/{name}"))
+    with pytest.raises(InputError, match=rf"source\.path.*gone/{name}.*is not there"):
+        probe(spec(f"{http.address}/gone/{name}"))
+
+
+def test_of_a_large_file_on_the_network_little_is_read(tmp_path, spec, http, monkeypatch):
+    """64 MB, of which a plane is 64 kB."""
+    big = np.arange(1000 * 256 * 256, dtype=np.uint32).astype(np.uint8).reshape(1000, 256, 256)
+    tifffile.imwrite(tmp_path / "a.tif", big, metadata={"axes": "ZYX"})
+    read = []
+    fetch = HTTPFile._fetch_range
+
+    def counted(self, start, end):
+        read.append(end - start)
+        return fetch(self, start, end)
+
+    monkeypatch.setattr(HTTPFile, "_fetch_range", counted)
+    volume = open_source(spec(f"{http.address}/a.tif", **SIZE))
+    np.testing.assert_array_equal(volume.read(Roi.between((700, 0, 0), (701, 256, 256)))[0, 0], big[700])
+    assert 0 < sum(read) < 10e6
+
+
+@pytest.mark.parametrize("name", ["volume.czi", "volume.mrc", "VOLUME.NRRD"])
+def test_other_files_on_the_network_are_refused_with_a_remedy(spec, name):
+    with pytest.raises(InputError, match=r"source\.path.*TIFF and HDF5.*local path"):
         probe(spec(f"s3://{BUCKET}/{name}"))
 
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from reads_as import reads_as
 
 from isofield.errors import InputError
 from isofield.source import open_source
@@ -112,6 +114,53 @@ def test_colour_slices(tmp_path, deep, spec):
     write(tmp_path / "s", colour)
     volume = open_source(spec(tmp_path / "s", channel=1, **SIZE))
     np.testing.assert_array_equal(volume.data.compute()[0], colour[..., 1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png_slices_of_another_writer(tmp_path, deep, spec, dtype):
+    values = (deep % 251).astype(dtype) * (1 if dtype == "uint8" else 257)
+    (tmp_path / "s").mkdir()
+    for z, plane in enumerate(values):
+        (tmp_path / "s" / f"z{z}.png").write_bytes(imagecodecs.png_encode(plane))
+    volume = open_source(spec(tmp_path / "s", voxel_size_nm=(50, 4.6, 4.7)))
+    reads_as(volume, values)
+    assert volume.info.format == "png-slices"
+    (tmp_path / "s" / "z5.png").unlink()
+    with pytest.raises(InputError, match=r"lacks 1 of its slices: 5\."):
+        probe(spec(tmp_path / "s", **SIZE))
+
+
+def test_jpeg_slices(tmp_path, deep, spec):
+    """Lossy: what another decoder makes of them is what is read."""
+    (tmp_path / "s").mkdir()
+    for z, plane in enumerate((deep % 251).astype(np.uint8)):
+        (tmp_path / "s" / f"z{z}.jpg").write_bytes(imagecodecs.jpeg_encode(plane, level=95))
+    decoded = [imagecodecs.jpeg_decode((tmp_path / "s" / f"z{z}.jpg").read_bytes()) for z in range(12)]
+    reads_as(open_source(spec(tmp_path / "s", voxel_size_nm=(50, 4.6, 4.7))), np.stack(decoded))
+
+
+def test_images_that_are_no_grey_values_are_refused(tmp_path, deep, spec):
+    (tmp_path / "s").mkdir()
+    for z in range(3):
+        Image.fromarray((deep[z] % 2).astype(np.uint8)).convert("P").save(tmp_path / "s" / f"{z}.png")
+    with pytest.raises(InputError, match=r"no grey values \(mode 'P'\)"):
+        probe(spec(tmp_path / "s", **SIZE))
+    Image.fromarray((deep[0] % 251).astype(np.uint8)).save(tmp_path / "s" / "3.jpg")
+    with pytest.raises(InputError, match="slices of png and jpeg"):
+        probe(spec(tmp_path / "s", **SIZE))
+    write(tmp_path / "s", deep)
+    # Beside TIFF slices, other images are previews.
+    reads_as(open_source(spec(tmp_path / "s", voxel_size_nm=(50, 4.6, 4.7))), deep)
+
+
+def test_slices_larger_than_pillow_expects(tmp_path, spec, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    (tmp_path / "s").mkdir()
+    for z in range(2):
+        (tmp_path / "s" / f"{z}.png").write_bytes(imagecodecs.png_encode(np.zeros((7, 11), np.uint8)))
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "s" / "0.png")
+    assert probe(spec(tmp_path / "s", **SIZE)).shape == (1, 2, 7, 11)
 
 
 def test_multipage_files_are_no_slices(tmp_path, ramp, spec):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
+from reads_as import reads_as
 
 from isofield.errors import InputError
 from isofield.source import open_source
@@ -90,9 +92,9 @@ def test_a_voxel_size_is_never_guessed(tmp_path, ramp, spec, sizes, reason):
         {"compression": "lzw", "predictor": True, "rowsperstrip": 2},
     ],
 )
-@pytest.mark.parametrize("dtype", ["uint16", "uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint16", "uint8", "int8", "int16", "float32", "float64"])
 def test_layouts_and_dtypes(tmp_path, ramp, spec, options, dtype):
-    values = (ramp % 251).astype(dtype)
+    values = (ramp % 251).astype(dtype) if dtype[0] == "u" else (ramp % 251 - 125.0).astype(dtype)
     metadata = {"axes": "ZYX", "PhysicalSizeZ": 0.05, "PhysicalSizeY": 0.0046, "PhysicalSizeX": 0.0047}
     tifffile.imwrite(tmp_path / "a.ome.tif", values, metadata=metadata, **options)
     volume = open_source(spec(tmp_path / "a.ome.tif"))
@@ -138,6 +140,30 @@ def test_planes_that_the_metadata_promise_must_be_there(tmp_path, ramp, spec):
     with_pillow(tmp_path / "a.tif", ramp, xml)
     with pytest.raises(InputError, match="1 planes that are not there"):
         probe(spec(tmp_path / "a.tif"))
+
+
+def uuid_of(name):
+    return f"urn:uuid:{uuid5(NAMESPACE_URL, name)}"
+
+
+def ome_of_a_set(names):
+    """OME-XML that spreads the planes over one file each, as many exporters do; every file of the set holds it."""
+    data = '<TiffData IFD="0" FirstZ="{}" FirstC="0" FirstT="0" PlaneCount="1"><UUID FileName="{}">{}</UUID></TiffData>'
+    planes = "".join(data.format(z, name, uuid_of(name)) for z, name in enumerate(names))
+    return ome().replace("<TiffData/>", planes)
+
+
+def test_ome_tiff_of_many_files(tmp_path, ramp, spec):
+    names = [f"plane{z}.ome.tif" for z in (3, 0, 4, 1, 2)]
+    for name, plane in zip(names, ramp, strict=True):
+        own = ome_of_a_set(names).replace("<OME ", f'<OME UUID="{uuid_of(name)}" ', 1)
+        with_pillow(tmp_path / name, [plane], own)
+    volume = open_source(spec(tmp_path / names[0]))
+    reads_as(volume, ramp)
+    assert volume.info.identity["n_files"] == 5
+    (tmp_path / names[2]).unlink()
+    with pytest.raises(InputError, match="1 planes that are not there"):
+        probe(spec(tmp_path / names[0]))
 
 
 def test_a_file_of_a_set_whose_metadata_are_elsewhere_is_refused(tmp_path, ramp, spec):

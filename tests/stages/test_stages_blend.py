@@ -11,6 +11,7 @@ from tiny_run import times
 
 from isofield.geometry import Roi
 from isofield.omezarr.store import read_region
+from isofield.records import read_json, write_json
 from isofield.source import open_source
 from isofield.stages import blending
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -60,6 +61,12 @@ def test_blending_again_writes_nothing(run):
     assert times(run.paths.isotropic) == before
 
 
+def forget(run, key) -> None:
+    """Drop the record of one shard."""
+    (pack,) = [path for path in run.paths.shards.iterdir() if key in read_json(path)["records"]]
+    write_json(pack, {"records": {name: record for name, record in read_json(pack)["records"].items() if name != key}})
+
+
 @pytest.mark.parametrize("damage", ["deleted", "cut", "record deleted"])
 def test_a_lost_shard_is_written_again(run, finished, damage):
     before = times(run.paths.isotropic)
@@ -67,12 +74,12 @@ def test_a_lost_shard_is_written_again(run, finished, damage):
     {
         "deleted": shard.unlink,
         "cut": lambda: shard.write_bytes(shard.read_bytes()[:100]),
-        "record deleted": (run.paths.shards / "1.0.1.json").unlink,
+        "record deleted": lambda: forget(run, "1.0.1"),
     }[damage]()
     assert run.stage("blend") == 0
     assert run.shards() == finished.shards()
     after = times(run.paths.isotropic)
-    assert {name for name in after if after[name] != before[name]} == {"0/c/1/0/1"}
+    assert {name for name in after if after[name] != before[name]} == {"0/c/1/0/1", "labels/origin/0/c/1/0/1"}
 
 
 def test_another_fit_is_another_image(run, finished):

@@ -39,9 +39,10 @@ def promised(run: TinyRun, stage: str) -> int:
     return int(run.plan.projected[f"{stage}_job_bytes"])
 
 
-@pytest.mark.parametrize("stage", ["plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "tidy"])
+@pytest.mark.parametrize("stage", [stage for stage in SECTIONS_READ if stage != "preview"])
 def test_a_tiny_job_keeps_its_promise(run, stage):
-    for path in [*run.paths.fields.rglob("blocks-*"), *run.paths.shards.iterdir(), run.paths.training]:
+    made = [*run.paths.fields.rglob("blocks-*"), *run.paths.shards.iterdir(), run.paths.training]
+    for path in made if stage != "verify" else ():
         if stage == "fit" or path.parent == run.paths.shards or path == run.paths.training:
             path.unlink()
     asked = asked_for(run.config, run.layout, "uint8")[stage].bytes

@@ -171,3 +171,15 @@ def test_a_profile_that_no_block_holds_is_refused(sections, tmp_path, capsys, op
     assert measured_run(sections, tmp_path / "results", context_vox=needed, **measurement).stage("plan") == 0
     # Sections that end where they end have no such needs.
     assert measured_run(sections, tmp_path / "results", context_vox=8, operator="section").stage("plan") == 0
+
+
+def test_the_width_of_an_objective_is_that_of_the_sections(tmp_path):
+    objective = {"numerical_aperture": 1.4, "wavelength_nm": 100, "refractive_index": 1.515}
+    gaussian = {"simulate": {"factor": 4, "operator": "gaussian"}}
+    blocks = {"write_vox": 32, "context_vox": 16, "overlap_vox": 4}
+    run = TinyRun.at(tmp_path, source=gaussian, blocks=blocks, measurement={"objective": objective})
+    assert run.stage("plan") == 0
+    assert run.plan.fwhm_vox == pytest.approx(0.8859 * 100 / (1.515 - (1.515**2 - 1.4**2) ** 0.5) / 8, rel=1e-3)
+    as_width = TinyRun.at(tmp_path / "same", source=gaussian, blocks=blocks, measurement={"fwhm_nm": run.plan.fwhm_vox * 8})
+    assert as_width.stage("plan") == 0
+    assert as_width.plan.fingerprints == run.plan.fingerprints

@@ -8,6 +8,7 @@ import pytest
 from tiny_run import TinyRun
 
 from isofield.omezarr.regions import claims
+from isofield.records import read_json
 
 LEFT, RIGHT = [[0, 48], [0, 64], [0, 32]], [[0, 48], [0, 64], [32, 64]]
 STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report")
@@ -52,9 +53,19 @@ def test_two_runs_fill_one_image_to_the_bytes_of_a_single_one(finished, whole, t
     assert not any(name.startswith(("1/c/", "2/c/")) for name in files(tmp_path))
     assert 0 < left.metrics()["residual_rms"] < 0.2
     assert left.metrics()["n_blocks"] == {"done": 8}, "blocks on the border are fitted by both"
+    assert left.stage("verify") == 0
+    found = read_json(left.paths.verification)
+    assert [found["checked"][name] for name in ("n_shards", "n_decoded", "n_waiting")] == [6, 4, 2]
+    assert "verify each of them" in found["skipped"][0]
     through(right)
     assert files(tmp_path) == files(whole.paths.root.parent)
     assert {claim.owner.rpartition("/")[2] for claim in claims(tmp_path / "image.ome.zarr")} == {"left", "right"}
+    # What the right one made is its own to vouch for; what both made is seen by both.
+    shard = tmp_path / "image.ome.zarr" / "0/c/0/1/1"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert (left.stage("verify"), right.stage("verify")) == (0, 1)
+    (one,) = read_json(right.paths.verification)["findings"]
+    assert one["file"] == str(shard)
 
 
 def test_overlapping_regions_are_refused_before_anything_is_written(finished, tmp_path, capsys):

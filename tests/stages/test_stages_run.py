@@ -96,13 +96,25 @@ def test_the_same_run_elsewhere_is_the_same_bytes(finished, tmp_path):
     assert again.paths.prior.read_bytes() == finished.paths.prior.read_bytes()
     assert again.fields() == finished.fields()
     assert again.shards() == finished.shards()
-    figures = [{key: value for key, value in r.metrics().items() if key != "made_from"} for r in (again, finished)]
+    figures = [
+        {key: value for key, value in r.metrics().items() if key not in ("made_from", "checksum")} for r in (again, finished)
+    ]
     assert figures[0] == figures[1]
     # Negative control: another seed is another prior and another image.
     other = TinyRun.at(tmp_path / "other", run={"name": "tiny", "threads_per_job": 1, "device": "cpu", "seed": 1})
     for name in ("plan", "train", "canvas", "fit", "blend"):
         assert other.stage(name) == 0
     assert other.shards() != finished.shards()
+
+
+def test_figures_are_the_same_on_any_number_of_threads(run, finished):
+    many = run.changed(run={"threads_per_job": 3})
+    run.paths.metrics.unlink()
+    run.paths.block_metrics.unlink()
+    assert many.stage("measure") == 0
+    figures = [{k: v for k, v in one.metrics().items() if k not in ("made_from", "checksum")} for one in (many, finished)]
+    assert figures[0] == figures[1]
+    assert run.paths.block_metrics.read_bytes() == finished.paths.block_metrics.read_bytes()
 
 
 # --- sections of the configuration: what a stage reads is what it declares ---

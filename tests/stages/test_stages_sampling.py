@@ -126,7 +126,7 @@ def test_the_prior_learns_from_slabs_that_hold_the_neighbours_it_looks_at(finish
     run = TinyRun.at(tmp_path, prior={"neighbours": neighbours, "pool_bytes": 4 * 9 * 64 * 64})
     config = load_sections(run.config.section_json(*SECTIONS_READ["train"]), SECTIONS_READ["train"])
     sampler, _ = training.make_sampler(config, finished.plan)
-    assert asked == [(9 * 64 * 64, {"n_sections": 1 + 4 * neighbours})]
+    assert asked == [(9 * 64 * 64, {"n_sections": 1 + 4 * neighbours, "bad": frozenset()})]
     assert {len(stack) for stack in sampler.pool} == {1 + 4 * neighbours}
     assert sum(stack.nbytes for stack in sampler.pool) <= 4 * 9 * 64 * 64
     batch = sampler.batch(0, 2)

@@ -32,7 +32,7 @@ def test_a_run_leaves_everything_that_was_promised(finished):
 
 def test_every_rule_has_a_log_and_a_benchmark(finished):
     stages = {"plan", "train", "canvas", "fit-0", "fit-1", "blend-0", "blend-1", "pyramid-0", "finish"}
-    stages |= {"measure", "report", "tidy"}
+    stages |= {"measure", "report", "verify", "tidy"}
     assert {p.stem for p in (finished.run / "logs").iterdir()} == stages
     assert {p.stem for p in (finished.run / "benchmarks").iterdir()} == stages
     assert "150/150 steps" in (finished.run / "logs" / "train.log").read_text()
@@ -49,8 +49,8 @@ def test_running_again_does_nothing(finished):
     [
         ("report", "n_slices", 2, {"report"}),
         ("quality", "n_spectrum_cubes", 4, {"measure", "report", "tidy"}),
-        ("fit", "steps", 121, {"fit", "blend", "pyramid", "finish", "measure", "report", "tidy"}),
-        ("prior", "steps", 151, {"train", "fit", "blend", "pyramid", "finish", "measure", "report", "tidy"}),
+        ("fit", "steps", 121, {"fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy"}),
+        ("prior", "steps", 151, {"train", "fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy"}),
     ],
 )
 def test_a_change_redoes_only_what_reads_it(changed, section, key, value, rules):

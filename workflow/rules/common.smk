@@ -1,12 +1,23 @@
 # The typed configuration, the layout that follows from the volume's metadata, and what rules depend on.
+import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+if find_spec("isofield") is None:
+    raise WorkflowError(
+        f"isofield is not installed beside this snakemake: pip install -c {CHECKOUT}/envs/constraints.txt -e {CHECKOUT}"
+    )
+# envs/isofield.yaml installs it from there.
+os.environ.setdefault("ISOFIELD_CHECKOUT", str(CHECKOUT))
+
 from isofield.config import make_config, section_mark
 from isofield.cost.rules import asked_for
 from isofield.errors import InputError
+from isofield.locking import claim_run
 from isofield.paths import RunPaths
 from isofield.plan import lay_out
 from isofield.source.paths import expand as expand_path, kernel_identity, kernel_path
@@ -35,6 +46,11 @@ if workflow.is_main_process:
         for stage, names in SECTIONS_READ.items()
     }
     running = not only_looks(sys.argv[1:])
+    if running:
+        try:
+            claim_run(RUN.root)
+        except InputError as error:
+            raise WorkflowError(str(error))
     known = IDENTITY if all(path.exists() for path in KERNEL) else None
     for record in withdraw_false_records(RUN, marks, known, running):
         logger.info(f"{record} is stale, or a file it vouches for is gone or damaged")

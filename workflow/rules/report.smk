@@ -4,7 +4,12 @@ rule report:
         metrics=rules.measure.output.metrics,
         blocks=rules.measure.output.blocks,
     output:
-        page=RUN.report,
+        page=report(
+            RUN.report,
+            caption="../report/page.rst",
+            category="Isotropic volume",
+            labels={"run": CFG.run.name, "what": "report"},
+        ),
         viewer=RUN.neuroglancer,
     log:
         log_of("report"),

@@ -2,6 +2,7 @@ rule tidy:
     input:
         image=rules.finish.output,
         metrics=rules.measure.output.metrics,
+        verified=rules.verify.output,
     output:
         RUN.tidy,
     log:

@@ -30,7 +30,7 @@ def quality_setting(args: argparse.Namespace) -> tuple[Setting, list[float], lis
         volume=args.volume,
         factor=factors[0],
         operator=args.operator,
-        roi_vox=_roi(args.roi) if args.roi else None,
+        roi_vox=roi_of(args.roi) if args.roi else None,
         teacher=args.teacher,
         train_s=60 * args.train_minutes,
         out=args.out,
@@ -56,7 +56,7 @@ def _factor(text: str) -> float:
         raise InputError("--factors", text, "is not a number", "Give factors like 4,8,10") from None
 
 
-def _roi(text: str) -> tuple[tuple[int, int], ...]:
+def roi_of(text: str) -> tuple[tuple[int, int], ...]:
     found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
     if not found:
         raise InputError("--roi", text, "is not begin:end,begin:end,begin:end", "Write it like 40:200,45:205,45:205 (z, y, x)")

@@ -7,15 +7,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
+from isofield.cli.completion import add_completion
 from isofield.cli.estimate import add_estimate
-from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config
+from isofield.cli.init import add_init
+from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config, add_json, add_run
 from isofield.cli.output import add_output
+from isofield.cli.teaching import teach
+from isofield.cli.verify import add_verify
 from isofield.config import Config, Sections, load_config, load_sections
-from isofield.errors import InputError
+from isofield.errors import InputError, storage_problem
+from isofield.locking import job_lock
 from isofield.paths import RunPaths
 from isofield.progress import say
 from isofield.stages import SECTIONS_READ
@@ -35,17 +41,25 @@ STAGES = {
     "preview": "reconstruct and report on a few blocks, and say what the whole run costs at their speed",
 }
 TAKES_JOB = ("fit", "blend", "pyramid")
+PRINTS: dict[str, Callable[[RunPaths], Path]] = {
+    "plan": lambda paths: paths.plan,
+    "measure": lambda paths: paths.metrics,
+    "preview": lambda paths: paths.preview_numbers,
+}
+"""Stages that end in numbers, and the JSON file that holds them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 when a stage failed, 2 for input that cannot be used."""
+    """Run one command. Returns what it exits with: see `teaching.EXIT_CODES`."""
     # Threads that spin while they wait make torch many times slower on a machine that does something else too; those that
     # sleep at once make it a third slower on one that does not. A short spin does neither.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
     except InputError as error:
         say(f"isofield {args.command}: {error}")
         return EXIT_INPUT
@@ -53,6 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(stopped))
         return EXIT_FAILED
     except BrokenPipeError:
+        # Whoever read, as in `isofield config | head`, has enough; Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        problem = storage_problem(error)
+        if problem is None:
+            raise
+        say(f"isofield {args.command}: {problem}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         say(f"isofield {args.command}: interrupted")
@@ -63,34 +85,37 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="isofield",
         description="Isotropic volumes from anisotropic 3-D microscopy.",
-        epilog="The stages in order: plan, train, canvas, fit, blend, pyramid, finish, measure, report, tidy. "
-        "snakemake --configfile CONFIG runs all of them, in parallel and only where something is missing.",
     )
     top.add_argument("--version", action="version", version=f"isofield {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_init(commands)
     for name, what in STAGES.items():
         command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         add_config(command)
         if name in TAKES_JOB:
             command.add_argument("--job", type=int, help="which job, counted from 0 (default: all, one after the other)")
+        if name in PRINTS:
+            add_json(command, "print what was written as JSON too")
         command.set_defaults(run=_run_stage)
     add_estimate(commands)
     status = commands.add_parser("status", help="done, failed, skipped and missing blocks of a run, and the time left")
-    status.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
-    status.add_argument("--json", action="store_true", help="print JSON")
+    add_run(status)
+    add_json(status)
     status.set_defaults(run=_run_status)
     view = commands.add_parser("view", help="serve a run on this machine and print its neuroglancer link")
-    view.add_argument("folder", metavar="RUN", help="results folder of a run, such as results/demo")
+    add_run(view)
     view.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     view.add_argument("--open", action="store_true", help="open the link in the default browser")
     view.set_defaults(run=_run_view)
+    add_verify(commands)
     add_benchmark(commands)
     add_output(commands)
     defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
     defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")
     defaults.set_defaults(run=_run_config)
-    return top
+    add_completion(commands, parser)
+    return teach(top)
 
 
 def _run_stage(args: argparse.Namespace) -> int:
@@ -102,7 +127,17 @@ def _run_stage(args: argparse.Namespace) -> int:
     knows_output = isinstance(config, Config) or "output" in config
     paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
     job = getattr(args, "job", None)
-    return _stage(name)(config, paths, job) or 0
+    # Stages of many jobs lock each.
+    with nullcontext() if name in TAKES_JOB else _alone(paths, name):
+        status = _stage(name)(config, paths, job) or 0
+    if getattr(args, "json", False):
+        sys.stdout.write(PRINTS[name](paths).read_text(encoding="utf-8"))
+    return status
+
+
+def _alone(paths: RunPaths, job: str) -> AbstractContextManager[None]:
+    """Keeps other processes from the same job. Before there is a plan, nothing is made that two could make at once."""
+    return job_lock(paths.root, job) if paths.plan.exists() else nullcontext()
 
 
 def _stage(name: str) -> Callable:
@@ -150,7 +185,8 @@ def _fit(config: Sections, paths: RunPaths, job: int | None) -> int:
     failed = 0
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_fit_jobs):
         try:
-            fit_job(config, paths, one)
+            with _alone(paths, f"fit {one}"):
+                fit_job(config, paths, one)
         except BlocksFailedError as error:
             say(str(error))
             failed = EXIT_FAILED
@@ -162,7 +198,8 @@ def _blend(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.blending import blend_job
 
     for one in [job] if job is not None else range(Plan.load(paths.plan).n_blend_jobs):
-        blend_job(config, paths, one)
+        with _alone(paths, f"blend {one}"):
+            blend_job(config, paths, one)
 
 
 def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
@@ -170,7 +207,8 @@ def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
     from isofield.stages.imaging import build_pyramid
 
     for one in [job] if job is not None else range(len(Plan.load(paths.plan).jobs.pyramid)):
-        build_pyramid(config, paths, one)
+        with _alone(paths, f"pyramid {one}"):
+            build_pyramid(config, paths, one)
 
 
 def _run_status(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 
-from isofield.cli.options import add_config
+from isofield.cli.options import add_config, add_json, triple
 from isofield.config import Config, load_config
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
@@ -29,7 +29,7 @@ def add_estimate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--shape", metavar="Z,Y,X", help="a volume that is not at hand: its voxels; source.path is not opened")
     command.add_argument("--voxel-size-nm", metavar="Z,Y,X", help="with --shape: its voxel size (default source.voxel_size_nm)")
     command.add_argument("--dtype", help="with --shape: its dtype (default uint8)")
-    command.add_argument("--json", action="store_true", help="print JSON")
+    add_json(command)
     command.set_defaults(run=_run_estimate)
 
 
@@ -68,11 +68,11 @@ def _given(config: Config, args: argparse.Namespace) -> VolumeInfo:
     dtype = args.dtype or "uint8"
     if dtype not in ACCEPTED_DTYPES:
         raise InputError("--dtype", dtype, f"is none of {', '.join(ACCEPTED_DTYPES)}", "Give one of these")
-    shape = _triple("--shape", args.shape)
+    shape = triple("--shape", args.shape)
     if any(side.denominator != 1 for side in shape):
         raise InputError("--shape", args.shape, "is not in whole voxels", "Write it like 125,1250,1250")
     if args.voxel_size_nm:
-        voxel_size_nm = _triple("--voxel-size-nm", args.voxel_size_nm)
+        voxel_size_nm = triple("--voxel-size-nm", args.voxel_size_nm)
     elif config.source.voxel_size_nm:
         voxel_size_nm = tuple(map(exact_nm, config.source.voxel_size_nm))
     else:
@@ -80,13 +80,3 @@ def _given(config: Config, args: argparse.Namespace) -> VolumeInfo:
     sides = tuple(int(side) for side in shape)
     info = VolumeInfo(config.source.path, "given", None, (1, *sides), dtype, voxel_size_nm, {})  # type: ignore[arg-type]
     return measured_info(info, config.source)
-
-
-def _triple(option: str, text: str) -> tuple:
-    try:
-        values = tuple(exact_nm(part.strip()) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
-        values = ()
-    if len(values) != 3 or min(values) <= 0:
-        raise InputError(option, text, "is not three numbers above 0", "Write z,y,x, such as 40,4,4")
-    return values

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isofield.cli.options import EXIT_FAILED
+from isofield.cli.options import EXIT_FAILED, add_json, add_run
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 
@@ -30,9 +30,8 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         help="render a run's fields at another voxel size, without fitting again",
         description="Evaluate the fields of a run that kept them (run.keep_fields) at any voxel size and write an OME-Zarr. "
         "Finer than the run it interpolates as the fields do and adds no detail; coarser, a voxel is the mean over its extent.",
-        epilog="isofield render results/fib25 --voxel-size-nm 5 --out fib25_5nm.ome.zarr",
     )
-    render.add_argument("folder", metavar="RUN", help="results folder of a run with run.keep_fields: true")
+    add_run(render)
     render.add_argument("--voxel-size-nm", required=True, metavar="Z,Y,X", help="voxel size in nm, one number or three")
     render.add_argument(
         "--out", required=True, metavar="PATH", help="image to write, such as run_5nm.ome.zarr; s3:// and gs:// too"
@@ -43,7 +42,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     render.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     render.add_argument("--device", default="cpu", help="cpu (default; the same to the last bit everywhere), cuda or auto")
     render.add_argument("--overwrite", action="store_true", help="replace another rendering at --out")
-    render.add_argument("--json", action="store_true", help="print JSON")
+    add_json(render)
     render.set_defaults(run=_run_render)
 
 
@@ -53,7 +52,6 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         help="write a region as TIFF or neuroglancer precomputed",
         description="Write a region of a run's image as one TIFF file, which ImageJ and Fiji open at the right scale, or as "
         "neuroglancer precomputed.",
-        epilog="isofield export results/demo --roi 40:120,0:160,0:160 --to demo.tif",
     )
     export.add_argument("folder", metavar="RUN", help="results folder of a run, or an OME-Zarr that isofield wrote")
     export.add_argument("--to", required=True, metavar="PATH", help="file ending in .tif, or folder for precomputed")
@@ -62,7 +60,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--format", choices=("tiff", "ome-tiff", "precomputed"), help="default: by the ending of --to")
     export.add_argument("--sharded", action="store_true", help="precomputed: many chunks per file, for volumes of any size")
     export.add_argument("--overwrite", action="store_true", help="replace what is at --to")
-    export.add_argument("--json", action="store_true", help="print JSON")
+    add_json(export)
     export.set_defaults(run=_run_export)
 
 
@@ -72,10 +70,9 @@ def _add_check_readers(commands: argparse._SubParsersAction) -> None:
         help="open an image with every reader and validator of OME-Zarr that is installed",
         description="Open a run's image with other people's readers, compare voxels, voxel size and position with what was "
         "written, and run the validators. Exit status 1 if one of them disagrees.",
-        epilog="isofield check-readers results/demo",
     )
     check.add_argument("folder", metavar="RUN", help="results folder of a run, or an OME-Zarr that isofield wrote")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    add_json(check)
     check.set_defaults(run=_run_check_readers)
 
 

@@ -54,7 +54,7 @@ def fit_effort(jobs: Jobs, ratio: Fraction, prior: PriorSpec, field: FieldSpec, 
     render = RENDER_SHARE * field_work(field.for_detail(fit.detail)) / field_work(FieldSpec().for_detail(0.0))
     passes = 0.0
     if fit.has_targets:
-        passes = 2 + (N_DRAW_SIGMAS + 1 if fit.detail else 0)
+        passes = 2 * (1 + fit.mirrored) + (N_DRAW_SIGMAS + 1 if fit.detail else 0)
     elif fit.prior_weight:
         passes = rendered
     return seen * (SET_UP_SHARE + passes * denoise + rendered * render)

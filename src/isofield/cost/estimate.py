@@ -150,7 +150,7 @@ def wall_s(costs: dict[str, RuleCost], at_once: dict[str, int]) -> float:
     """Seconds from the first job's start to the last one's end, without waiting for the machines."""
     lasts = {rule: ceil(one.n / at_once[rule]) * one.seconds for rule, one in costs.items()}
     return sum(lasts[rule] for rule in ("plan", "train", "fit", "blend", "report")) + max(
-        lasts["pyramid"] + lasts["finish"], lasts["measure"]
+        lasts["pyramid"] + lasts["finish"] + lasts["verify"], lasts["measure"]
     )
 
 

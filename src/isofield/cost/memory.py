@@ -19,8 +19,8 @@ RENDERED_BLOCKS = 8
 """Rendered blocks that a blend job keeps for the next shard."""
 DENOISER_CHANNELS = 256
 """Feature maps at full slice size that a denoiser call holds at once, generously."""
-PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES, RECORD_BYTES = 400, 2048, 8192
-"""What is held of a block while the plan, and the metrics, are made, and while its record is read."""
+PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES, VERIFIED_BLOCK_BYTES, RECORD_BYTES = 400, 2048, 200, 8192
+"""What is held of a block while the plan, and the metrics, are made, the run is read back, and while its record is read."""
 CUDA_MEMORY_BYTES, CUDA_BYTES_PER_VOX = 80e9, 160
 """Memory of a large GPU, and what a voxel seen takes of it: how many blocks are fitted together there."""
 
@@ -62,16 +62,31 @@ def pyramid_job_bytes(shard_vox: int, shape: Sequence[int], itemsize: int) -> in
     return LIGHT_INTERPRETER_BYTES + prod(coarse) * 6 * itemsize + slab * (8 + 3 * itemsize)
 
 
-def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bool) -> int:
-    """Peak resident bytes of the metrics: one block and its surroundings, several times over, and a row per
+def measure_job_bytes(write_shape: Sequence[int], n_measured: int, has_truth: bool, n_threads: int) -> int:
+    """Peak resident bytes of the metrics: per thread one block and its surroundings, several times over, and a row per
     block that is measured."""
     vox = prod(side + 16 for side in write_shape)
-    return INTERPRETER_BYTES + vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
+    return INTERPRETER_BYTES + n_threads * vox * (160 if has_truth else 48) + n_measured * MEASURED_BLOCK_BYTES
+
+
+def report_job_bytes(measure_bytes: int, shard_vox: int, shape: Sequence[int], itemsize: int) -> int:
+    """Peak resident bytes of the report: what the metrics take of a block, and one shard of measured sections or of a map, twice
+    over and encoded, with a slab of what it is made from."""
+    return measure_bytes + 3 * max(itemsize, 2) * prod(min(shard_vox, side) for side in shape) + 24 * 2**22
 
 
 def plan_job_bytes(n_sample_vox: int, n_blocks: int, itemsize: int) -> int:
     """Peak resident bytes of the plan: sampled voxels twice and as percentiles are taken of them, a row per block."""
     return LIGHT_INTERPRETER_BYTES + n_sample_vox * (2 * itemsize + 16) + n_blocks * PLANNED_BLOCK_BYTES
+
+
+def verify_job_bytes(shard_vox: int, chunk_vox: int, shape: Sequence[int], itemsize: int, n_threads: int, n_blocks: int) -> int:
+    """Peak resident bytes of reading a run back: per thread two shards as stored and what is decoded of one, and what the records
+    say of each block and shard. With shards of odd sides, eight at once."""
+    shard, n_stored = [min(shard_vox, side) for side in shape], 2 + 7 * (shard_vox % 2)
+    slab = min(2 * chunk_vox, shard[0]) * shard[1] * shard[2] * (1 + 3 * (shard_vox % 2))
+    per_thread = n_stored * prod(shard) * itemsize + slab * (3 * itemsize + 16)
+    return LIGHT_INTERPRETER_BYTES + n_threads * per_thread + n_blocks * VERIFIED_BLOCK_BYTES
 
 
 def tidy_job_bytes(n_blocks: int) -> int:

@@ -16,12 +16,12 @@ from isofield.speed import CPU_SPEED, GPU_SPEED, Speed
 
 START_S = 30.0
 """What every job takes beside its work: a scheduler's turn, starting Python, opening files."""
-PLAN_BLOCK_S, TIDY_BLOCK_S = 2e-5, 1e-4
+PLAN_BLOCK_S, VERIFY_BLOCK_S, TIDY_BLOCK_S = 2e-5, 3e-4, 1e-4
 PLAN_LOOK_VOX = 2e9
 """Measured voxels that plan looks at, at most: of a larger volume blocks are looked at when they are fitted."""
-READ_VOX_PER_S, PYRAMID_VOX_PER_S = 50e6, 30e6
+READ_VOX_PER_S, PYRAMID_VOX_PER_S, VERIFY_VOX_PER_S = 50e6, 30e6, 50e6
 MEASURE_VOX_PER_S, MEASURE_TRUTH_VOX_PER_S = 10e6, 0.4e6
-"""Voxels per second and job: of sections read and stored, of output halved, of output measured, and beside truth too."""
+"""Voxels per second and job: of sections read and stored, of output halved, read back, measured, and measured with truth."""
 REPORT_S = 60.0
 MEMORY_MARGIN, RUNTIME_MARGIN = 1.25, 2.0
 """What a job asks for beyond what is promised, and expected: other processors, file systems and neighbours."""
@@ -70,10 +70,27 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     plan_s = n_blocks * PLAN_BLOCK_S + min(measured_vox, PLAN_LOOK_VOX) / READ_VOX_PER_S
     train_s = config.prior.steps * speed.training_step_s + min(config.prior.pool_bytes // 4, measured_vox) / READ_VOX_PER_S
     copied = min(measured_vox, config.report.max_measured_vox)
+    mapped_s = min(n_vox, config.report.max_map_vox) / MEASURE_VOX_PER_S
+    # A share of the image is read back, and of the blocks some are fitted once more.
+    verified = 1.0 if config.verify.max_vox is None else min(1.0, config.verify.max_vox / (n_vox * 8 / 7))
+    again_vox = config.verify.recompute_blocks * grid.core.volume
+    verify_s = verified * n_vox * 8 / 7 / VERIFY_VOX_PER_S + n_blocks * VERIFY_BLOCK_S + again_vox / speed.fit_vox_per_s
+    if on_gpu:
+        again_bytes = memory.cuda_fit_job_bytes(seen, config.verify.recompute_blocks)
+    else:
+        again_bytes = memory.fit_job_bytes(seen, 1, spec, layout.axial.ratio, config.fit.slice_share)
+    verify_bytes = memory.verify_job_bytes(
+        shard_vox, config.output.chunk_vox, layout.shape, itemsize, config.run.threads_per_job, n_blocks
+    )
+    if config.verify.recompute_blocks:
+        verify_bytes = max(verify_bytes, again_bytes)
     plan_bytes = memory.plan_job_bytes(config.intensity.n_sample_vox, n_blocks, itemsize)
     blend_bytes = memory.blend_job_bytes(seen, shard_vox, layout.shape, itemsize)
     pyramid_bytes = memory.pyramid_job_bytes(shard_vox, layout.shape, itemsize)
-    measure_bytes = memory.measure_job_bytes(grid.core, n_measured, has_truth)
+    measure_bytes = memory.measure_job_bytes(grid.core, n_measured, has_truth, config.run.threads_per_job)
+    report_bytes = memory.report_job_bytes(
+        memory.measure_job_bytes(grid.core, n_measured, has_truth, 1), shard_vox, made, itemsize
+    )
     rows = (
         ("plan", 1, plan_s, plan_bytes),
         ("train", 1, train_s, memory.train_job_bytes(config.prior, measured_vox, itemsize)),
@@ -83,7 +100,8 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
         ("pyramid", len(jobs.pyramid), halved / PYRAMID_VOX_PER_S, pyramid_bytes),
         ("finish", 1, 8 * n_vox / jobs.pyramid_span**3 / PYRAMID_VOX_PER_S, pyramid_bytes),
         ("measure", 1, measured_s, measure_bytes),
-        ("report", 1, REPORT_S + copied / READ_VOX_PER_S, measure_bytes),
+        ("report", 1, REPORT_S + copied / READ_VOX_PER_S + mapped_s, report_bytes),
+        ("verify", 1, verify_s, verify_bytes),
         ("tidy", 1, n_blocks * TIDY_BLOCK_S, memory.tidy_job_bytes(ceil(n_blocks / jobs.n_fit))),
     )
     return {

@@ -13,10 +13,10 @@ from isofield.jobs import shards_in
 from isofield.omezarr.metadata import level_shapes
 from isofield.plan import Layout
 
-SINGLE_JOBS = 7
-"""Jobs beside fit, blend and pyramid: plan, train, canvas, finish, measure, report, tidy."""
+SINGLE_JOBS = 8
+"""Jobs beside fit, blend and pyramid: plan, train, canvas, finish, measure, report, verify, tidy."""
 FILES_PER_SHARD, FILES_PER_JOB, FILES_PER_RUN = 2, 10, 80
-"""At most: a shard (in OME-Zarr 0.4 also its chunks, each a file) and its record; of a job its outputs, log, timing and what
+"""At most: a shard and its labels (in OME-Zarr 0.4 also their chunks, each a file); of a job its outputs, log, timing and what
 Snakemake notes of each; metadata and the rest."""
 FIELD_HEADER_BYTES = 4096
 """What a field's file, and its record, say beside its numbers."""

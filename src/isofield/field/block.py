@@ -15,15 +15,17 @@ class BlockData:
     """What one block is fitted to, in working units. The block sees (Z, Yr, Xr), its field spans (Z, Y, X) of it.
 
     base (Z, Yr, Xr): the interpolated measurement; inner: first voxel of the field within it along y and x;
-    measured (Zm, Y, X): sections wholly inside the block; measure (Zm, Z): their rows of A; phase (2, Z): place within the
-    section; neighbours: per lateral axis (2n, W, W), see `neighbour_matrices`; noise (Z, Yr, Xr): unit white noise, equal
-    where blocks overlap, None where none is asked for; seed: of this block alone.
+    measured (Zm, Y, X): sections wholly inside the block; measure (Zm, Z): their rows of A; weight (Zm,): how far each is
+    believed, 0 for bad ones; phase (2, Z): place within the section; neighbours: per lateral axis (2n, W, W), see
+    `neighbour_matrices`; noise (Z, Yr, Xr): unit white noise, equal where blocks overlap, None where none is asked for; seed: of
+    this block alone.
     """
 
     base: np.ndarray
     inner: tuple[int, int]
     measured: np.ndarray
     measure: np.ndarray
+    weight: np.ndarray
     phase: np.ndarray
     neighbours: tuple[np.ndarray, np.ndarray]
     noise: np.ndarray | None
@@ -47,6 +49,7 @@ class BlockBatch:
     inner: tuple[int, int]
     measured: Tensor
     measure: Tensor
+    weight: Tensor
     phase: Tensor
     neighbours: tuple[Tensor, Tensor]
     noise: Tensor | None
@@ -64,6 +67,7 @@ class BlockBatch:
             inner=first.inner,
             measured=stacked("measured"),
             measure=stacked("measure"),
+            weight=stacked("weight"),
             phase=stacked("phase"),
             neighbours=tuple(torch.from_numpy(np.asarray(m, np.float32)).to(device) for m in first.neighbours),  # type: ignore[arg-type]
             noise=None if first.noise is None else stacked("noise"),

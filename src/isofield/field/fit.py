@@ -178,7 +178,7 @@ def _score_distillation(rendered: Tensor, denoise: Denoise, spec: FitSpec, noise
 
 
 def _data_term(rendered: Tensor, batch: BlockBatch, axis: int, chosen: Tensor, tolerance: float) -> Tensor:
-    """Mean of max(0, |A f - y| - tolerance)^2 over the rendered slices, per block; zero for blocks thinner than a section."""
+    """Mean of max(0, |A f - y| - tolerance)^2 over the rendered slices, as far as sections are believed, per block; else zero."""
     if batch.measured.shape[1] == 0:
         return rendered.sum(dim=(1, 2, 3)) * 0
     wanted = batch.measured.index_select(1 + axis, chosen).movedim(1 + axis, 1)
@@ -186,7 +186,9 @@ def _data_term(rendered: Tensor, batch: BlockBatch, axis: int, chosen: Tensor, t
     excess = predicted - wanted
     if tolerance:
         excess = excess - excess.clamp(-tolerance, tolerance)
-    return excess.square().mean(dim=(1, 2, 3))
+    believed = batch.weight.mean(dim=1)
+    squares = excess.square() * batch.weight[:, None, :, None]
+    return squares.mean(dim=(1, 2, 3)) / torch.where(believed > 0, believed, 1.0)
 
 
 def _decay(step: int, total: int) -> float:

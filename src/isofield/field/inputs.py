@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 import numpy as np
 
+from isofield.defects.filling import planes_of
 from isofield.field.block import BlockData
 from isofield.geometry import AxialMap, Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix, phase_features
@@ -36,13 +38,15 @@ def block_data(
     seed: int,
     n_neighbours: int = 1,
     noise_seed: int | None = None,
+    bad: Collection[int] = (),
 ) -> BlockData:
     """Data of a block that sees `read` and has its field over `field`, equal to it along z.
 
     `units` (len(sections), Yr, Xr): `sections_needed` over the lateral extent of `read`, in working units.
 
     Sections that the block sees only in part, or whose profile reaches beyond it, shape its interpolation but not its data
-    term. n_neighbours: those that the prior looks at. noise_seed: of the whole run, None for no noise.
+    term. n_neighbours: those that the prior looks at. noise_seed: of the whole run, None for no noise. bad: sections that are
+    not believed; `units` holds what stands in for them, which shapes the interpolation and nothing else.
     """
     begin, end = read.offset.z, read.end.z
     inside = model.whole_sections(axial, begin, end)
@@ -53,7 +57,8 @@ def block_data(
         inner=(y.start, x.start),
         measured=units[inside.start - sections.start : inside.stop - sections.start, y, x],
         measure=measure,
-        phase=phase_features(axial, begin, end),
+        weight=np.array([section not in bad for section in inside], np.float32),
+        phase=phase_features(axial, begin, end, planes_of(axial, bad, begin, end) if bad else None),
         neighbours=tuple(neighbour_matrices(model, side, n_neighbours) for side in read.shape[1:]),  # type: ignore[arg-type]
         noise=None if noise_seed is None else white_noise(noise_seed, read),
         seed=seed,

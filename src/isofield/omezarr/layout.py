@@ -6,7 +6,7 @@ Either way a shard is what one writer writes, whole. In v2 its side is noted wit
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -47,9 +47,13 @@ class Level:
                     array = zarr.open_array(folder.zarr_store(), mode="r", zarr_format=version)
             except FileNotFoundError:
                 continue
-            side = array.shards[0] if array.shards else array.attrs[PROVENANCE_KEY]["shard_vox"]  # type: ignore[index,call-overload]
-            return cls(number, array, int(side))  # type: ignore[arg-type]
+            return cls.of(number, array)
         raise InputError("level", str(folder), "does not exist", "Run the step that creates the image")
+
+    @classmethod
+    def of(cls, number: int, array: zarr.Array) -> Level:
+        side = array.shards[0] if array.shards else array.attrs[PROVENANCE_KEY]["shard_vox"]  # type: ignore[index,call-overload]
+        return cls(number, array, int(side))  # type: ignore[arg-type]
 
     @property
     def shape(self) -> ZYX:
@@ -105,6 +109,11 @@ def empty_arrays(shapes: Sequence[ZYX], dtype: np.dtype, spec: OutputSpec) -> di
     return {key: files[key].to_bytes() for key in sorted(files) if key.count("/") == 1}
 
 
+def n_levels(files: Iterable[str]) -> int:
+    """How many arrays an image has, by the names of the files that describe it."""
+    return sum(1 for key in files if key.count("/") == 1 and key.endswith(tuple(set(ARRAY_KEY.values()))))
+
+
 def group_files(version: NgffVersion, attributes: Mapping[str, Any]) -> dict[str, bytes]:
     """The files that make a folder an image with these attributes, the one with the attributes first."""
     if version == "0.5":
@@ -129,9 +138,13 @@ ALONE_KEY = "c/0/0/0"
 
 
 def alone_array(array: zarr.Array, shape: Sequence[int], files: dict[str, Any]) -> zarr.Array:
-    """An array in memory, kept in `files`, of one shard of `array`: `shape` is the shard's, its content goes to ALONE_KEY."""
+    """An array in memory, kept in `files`, of one shard of `array`: `shape` is the shard's, its files are `alone_keys`."""
+    older: dict[str, Any] = {}
+    if not array.shards:
+        older = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     return zarr.create_array(
         MemoryStore(files),
+        **older,
         shape=tuple(shape),
         dtype=array.dtype,
         chunks=array.chunks,
@@ -140,6 +153,15 @@ def alone_array(array: zarr.Array, shape: Sequence[int], files: dict[str, Any]) 
         fill_value=array.fill_value,
         config={"write_empty_chunks": True},
     )
+
+
+def alone_keys(array: zarr.Array, shape: Sequence[int]) -> list[str]:
+    """Names of the files of one shard of `array` in an array of its own, in C order."""
+    if array.shards:
+        return [ALONE_KEY]
+    return [
+        "/".join(map(str, index)) for index in product(*(range(-(-n // c)) for n, c in zip(shape, array.chunks, strict=True)))
+    ]
 
 
 def _encoded_shard(array: zarr.Array, block: np.ndarray) -> bytes:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from isofield.geometry import ZYX, Roi
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import Location, level_shape, read_region, shard_path, write_shard
+from isofield.omezarr.store import Location, level_shape, read_region, shard_path, shard_rois, write_shard
 
 _SLAB_VOX = 32
 
 
-def downsample_shard(path: Location, level: int, roi: Roi) -> None:
+def downsample_shard(path: Location, level: int, roi: Roi, reduce: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
     """Compute and publish the shard `roi` of `level` >= 1 from the shards of level - 1 that lie under it.
 
-    At an odd end the mean is over the voxels that exist. Raises ValueError if `roi` is not one whole shard of
-    the level, InputError if a shard that it needs is missing or damaged.
+    reduce: halves the sides of (Z, Y, X), rounding up; None: the mean, at an odd end over the voxels that exist. Raises
+    ValueError if `roi` is not one whole shard of the level, InputError if a shard that it needs is missing or damaged.
     """
     if level < 1:
         raise ValueError(f"level {level} is not computed from another one")
@@ -25,8 +27,14 @@ def downsample_shard(path: Location, level: int, roi: Roi) -> None:
         end = min(begin + _SLAB_VOX, roi.end.z)
         slab = Roi.between((begin, *roi.offset[1:]), (end, *roi.end[1:]))
         fine = read_region(path, level - 1, below(path, level, slab))
-        slabs.append(to_dtype(mean_2x2x2(fine), fine.dtype))
+        slabs.append(to_dtype((reduce or mean_2x2x2)(fine), fine.dtype))
     write_shard(path, level, roi, np.concatenate(slabs))
+
+
+def level_shards(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]:
+    """Shards of a level, of that shape, that hold what lies over a region of level 0, in C order."""
+    over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end))
+    return shard_rois(shape, shard_vox, over.intersect(Roi(ZYX(0, 0, 0), shape)))
 
 
 def below(path: Location, level: int, roi: Roi) -> Roi:

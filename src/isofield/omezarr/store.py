@@ -261,7 +261,7 @@ def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, byt
         raise InputError("output", str(place), "exists and is not an image made by isofield", "Move it away")
     document = ARRAY_KEY[spec.ome_zarr]
     wanted_keys = {key for key in arrays if key.endswith(document)}
-    there = {key for name in place.folders() if place.size(key := f"{name}/{document}") is not None}
+    there = {key for name in place.folders() if name != "labels" and place.size(key := f"{name}/{document}") is not None}
     if version != spec.ome_zarr or there != wanted_keys:
         return False
     buffer = default_buffer_prototype().buffer

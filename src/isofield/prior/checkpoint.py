@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,7 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
         "ratio": str(denoiser.ratio),
         **facts,
     }
-    return save(_contiguous(denoiser.state_dict()), {"isofield": json.dumps(about, sort_keys=True)})
+    return _packed(_contiguous(denoiser.state_dict()), about)
 
 
 def load_prior(path: Path, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
@@ -92,7 +93,7 @@ def pack_training(state: TrainingState, fingerprint: str) -> bytes:
         "sigma_residual": state.denoiser.sigma_residual,
         "ratio": str(state.denoiser.ratio),
     }
-    return save(_contiguous(tensors), {"isofield": json.dumps(about, sort_keys=True)})
+    return _packed(_contiguous(tensors), about)
 
 
 def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch.device) -> TrainingState | None:
@@ -122,11 +123,31 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
     return TrainingState(denoiser, average, optimiser, about["step"], losses)
 
 
+def _packed(tensors: dict[str, Tensor], about: dict[str, Any]) -> bytes:
+    # Under one key: safetensors writes several in any order.
+    return save(tensors, {"isofield": json.dumps({**about, "sha256": _sha256(tensors, about)}, sort_keys=True)})
+
+
+def _sha256(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
+    """Over all numbers and words: safetensors has no checksum, and one flipped bit in a weight looks like any other weight."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def _read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["isofield"])
-            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        # Files of earlier versions have no checksum.
+        stated = about.pop("sha256", None)
+        if stated not in (None, _sha256(tensors, about)):
+            raise ValueError("its checksum does not fit: it was damaged after it was written")
+        return tensors, about
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise InputError("prior checkpoint", str(path), f"cannot be read ({error})", remedy) from error
 

@@ -40,6 +40,12 @@ class SeamScore:
                 own[offset] = mean
         return _score(own)
 
+    def merge(self, other: SeamScore) -> None:
+        """Count the faces that `other` counted."""
+        for place, total in other._sums.items():
+            self._sums[place] = self._sums[place] + total
+            self._counts[place] += other._counts[place]
+
     def _comparable(self, axis: int, offset: int) -> bool:
         if abs(offset) < MIN_DISTANCE_VOX:
             return False
@@ -53,6 +59,21 @@ class SeamScore:
             if 0 in means and len(means) > 1:
                 scores[name] = _score(means)
         return scores
+
+    def profile(self) -> dict[str, dict[str, list[float]]]:
+        """Per axis with faces: distance from the face in voxels, and the step there over the mean one elsewhere, over the same
+        ratio of the reference. At distance 0 it is the score of the axis."""
+        profiles = {}
+        for axis, name in enumerate("zyx"):
+            means = {o: self._sums[a, o] / n for (a, o), n in sorted(self._counts.items()) if a == axis}
+            elsewhere = [mean for offset, mean in means.items() if offset]
+            if 0 not in means or not elsewhere:
+                continue
+            average = np.mean(elsewhere, axis=0)
+            if np.all(average > 0) and all(mean[1] > 0 for mean in means.values()):
+                ratios = [float(np.divide(*(mean / average))) for mean in means.values()]
+                profiles[name] = {"distance_vox": [float(offset) for offset in means], "step_ratio": ratios}
+        return profiles
 
     @property
     def worst(self) -> float:

@@ -11,7 +11,7 @@ from isofield.report import glossary
 from isofield.report.content import BLOCK_COLUMNS, BLOCK_METRICS
 
 BAD_FIRST = {"failed": 0, "fallback": 1, "missing": 2, "done": 3, "skipped": 4}
-MAX_EMBEDDED = 50_000
+MAX_EMBEDDED = 20_000
 """Blocks written into the page; the worst of them, where there are more."""
 
 
@@ -19,11 +19,7 @@ def block_view(blocks: pd.DataFrame, n_worst: int) -> dict[str, Any] | None:
     """What the template needs of a table with BLOCK_COLUMNS (`data`: what the script reads); None if empty."""
     if blocks.empty:
         return None
-    table = blocks
-    if {"psnr_db", "cubic_psnr_db"} <= set(table.columns) and "gain_db" not in table.columns:
-        table = table.assign(gain_db=table["psnr_db"] - table["cubic_psnr_db"])
-    table = table.reindex(columns=list(BLOCK_COLUMNS)).reset_index(drop=True)
-    metrics = [name for name in BLOCK_METRICS if pd.to_numeric(table[name], errors="coerce").notna().any()]
+    table, metrics = _complete(blocks)
     default = metrics[0] if metrics else None
     order = _worst_first(table, default)[:MAX_EMBEDDED]
     columns = [[_plain(name, value) for value in table[name].loc[order]] for name in BLOCK_COLUMNS]
@@ -48,6 +44,21 @@ def block_view(blocks: pd.DataFrame, n_worst: int) -> dict[str, Any] | None:
             "bad_first": BAD_FIRST,
         },
     }
+
+
+def worst_blocks(blocks: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, the worst block first: those that are not done, then by the first metric that is known."""
+    table, metrics = _complete(blocks)
+    return blocks.reset_index(drop=True).loc[_worst_first(table, metrics[0] if metrics else None)]
+
+
+def _complete(blocks: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table with all BLOCK_COLUMNS, and the metrics that are known of any block."""
+    table = blocks
+    if {"psnr_db", "cubic_psnr_db"} <= set(table.columns) and "gain_db" not in table.columns:
+        table = table.assign(gain_db=table["psnr_db"] - table["cubic_psnr_db"])
+    table = table.reindex(columns=list(BLOCK_COLUMNS)).reset_index(drop=True)
+    return table, [name for name in BLOCK_METRICS if pd.to_numeric(table[name], errors="coerce").notna().any()]
 
 
 def _worst_first(table: pd.DataFrame, by: str | None) -> list[int]:

@@ -55,6 +55,9 @@ def line_chart(curve: Curve, width_in: float = 5.6, height_in: float = 3.0) -> s
             lines += 1
         if curve.reference is not None:
             axes.axhline(curve.reference, color=_MUTED, linewidth=1, dashes=(3, 3))
+        if curve.y_within is not None:
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low, curve.y_within[0]), max(high, curve.y_within[1]))
         if lines and curve.x_log:
             axes.set_xscale("log")
         if lines and curve.y_log:

@@ -58,6 +58,14 @@ METRICS: dict[str, Metric] = {
         percent=True,
         digits=2,
     ),
+    "section_noise": Metric(
+        "Noise of the sections",
+        "How noisy the measured sections are, estimated from themselves (second differences within a section): standard "
+        "deviation as a share of the contrast range. A measurement residual of about this size is right.",
+        better="neither",
+        percent=True,
+        digits=2,
+    ),
     "seam_score": Metric(
         "Seam score",
         "Mean step in intensity across the faces between blocks, over the mean step across comparable "
@@ -85,6 +93,19 @@ METRICS: dict[str, Metric] = {
         better="neither",
         digits=2,
         ideal="1",
+    ),
+    "resolution_nm": Metric(
+        "Resolution along z",
+        "The size down to which detail along z agrees with the truth: the period at which their Fourier shell correlation falls "
+        "below one half. Known only where a truth exists.",
+        unit="nm",
+        digits=0,
+    ),
+    "resolution_cubic_nm": Metric(
+        "Resolution along z, cubic",
+        "The same of cubic spline interpolation of the sections.",
+        unit="nm",
+        digits=0,
     ),
     "clipped_fraction": Metric(
         "Clipped voxels",

@@ -1,16 +1,20 @@
-"""The neuroglancer state: measured and isotropic volume side by side, at one place in one space."""
+"""The neuroglancer state: measured volume, isotropic volume and their map side by side, at one place in one space."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 BASE = "{base}"
 """Stands for the server's address in stored states; `with_base` fills it in."""
 
-_PANEL_PX = 640
+_ROW_PX = 1280
+_MAP_SHADER = (
+    "#uicontrol invlerp contrast\nvoid main() {\n  float v = 3.0 * contrast();\n"
+    "  emitRGB(vec3(clamp(v, 0.0, 1.0), clamp(v - 1.0, 0.0, 1.0), clamp(v - 2.0, 0.0, 1.0)));\n}\n"
+)
 _SHADER = "#uicontrol invlerp contrast\nvoid main() {\n  emitGrayscale(contrast());\n}\n"
 
 
@@ -21,29 +25,34 @@ def viewer_state(
     shape: Sequence[int],
     position_nm: Sequence[float] | None = None,
     windows: Mapping[str, tuple[float, float]] | None = None,
-    extra_layers: Iterable[Mapping[str, Any]] = (),
+    maps: Mapping[str, tuple[str, float]] | None = None,
+    labels: Mapping[str, str] | None = None,
     isotropic_format: str = "zarr3",
+    extent_vox: float | None = None,
     layout: str = "xz",
 ) -> dict[str, Any]:
-    """State of two linked panels, `measured` left and `isotropic` right, over OME-Zarr stores.
+    """State of linked panels in a row, `measured`, `isotropic` and one for each of `maps`, over OME-Zarr stores.
 
-    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. isotropic_format: zarr3 or zarr2.
-    voxel_size_nm is the isotropic one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured
-    from the volume's first voxel edge (default: its centre). windows: layer name -> intensities shown as
-    black and white. extra_layers are complete layer objects; they are listed with the isotropic panel.
-    layout: one of neuroglancer's, for each panel ("xz", "4panel").
+    The urls are of OME-Zarr groups, without the `|zarr3:` ending; they may begin with `BASE`. voxel_size_nm is the isotropic
+    one, shape the isotropic volume's (z, y, x) in voxels. position_nm (z, y, x) is measured from the volume's first voxel edge
+    (default: its centre). windows: layer name -> intensities shown as black and white. maps: layer name -> (url, value shown
+    brightest). labels: name -> url, listed with `isotropic` and not shown until they are asked for. isotropic_format: zarr3 or
+    zarr2, of the isotropic image and its labels. extent_vox: how much each panel shows across (default: all of it). layout: one
+    of neuroglancer's, for each panel ("xz", "4panel").
     """
     size_z, size_y, size_x = shape
     position = [length / 2 for length in shape] if position_nm is None else [p / voxel_size_nm for p in position_nm]
     windows = windows or {}
-    extra = [dict(layer) for layer in extra_layers]
     layers = [
         _image_layer("measured", measured_url, windows.get("measured")),
         _image_layer("isotropic", isotropic_url, windows.get("isotropic"), isotropic_format),
-        *extra,
+        *(_image_layer(name, url, (0, limit), shader=_MAP_SHADER) for name, (url, limit) in (maps or {}).items()),
+        *(_label_layer(name, url, isotropic_format) for name, url in (labels or {}).items()),
     ]
-    panels = [["measured"], ["isotropic", *(layer["name"] for layer in extra)]]
+    panels = [["measured"], ["isotropic", *(labels or {})], *([name] for name in maps or {})]
+    panel_px = _ROW_PX / len(panels)
     across = max(size_x, size_z) if layout in ("xz", "yz") else max(size_x, size_y, size_z)
+    across = min(across, extent_vox or across)
     if layout.startswith("4panel"):
         across *= 2
     step = [voxel_size_nm * 1e-9, "m"]
@@ -51,7 +60,7 @@ def viewer_state(
         # Named x, y, z in this order, so that x runs right whatever the axis order of the arrays.
         "dimensions": {"x": step, "y": step, "z": step},
         "position": [float(p) for p in reversed(position)],
-        "crossSectionScale": round(max(across / _PANEL_PX, 1e-3), 6),
+        "crossSectionScale": round(max(across / panel_px, 1e-3), 6),
         "projectionScale": float(max(shape) * 1.6),
         "layers": layers,
         "crossSectionBackgroundColor": "#101316",
@@ -84,14 +93,15 @@ def fragment(state: Mapping[str, Any]) -> str:
     return "#!" + quote(json.dumps(state, separators=(",", ":"), allow_nan=False), safe="{}:,[]/|")
 
 
-def _image_layer(name: str, url: str, window: tuple[float, float] | None, format: str = "zarr3") -> dict[str, Any]:
-    layer: dict[str, Any] = {
-        "type": "image",
-        "name": name,
-        "source": f"{url.rstrip('/')}/|{format}:",
-        "shader": _SHADER,
-    }
+def _image_layer(
+    name: str, url: str, window: tuple[float, float] | None, store: str = "zarr3", shader: str = _SHADER
+) -> dict[str, Any]:
+    layer: dict[str, Any] = {"type": "image", "name": name, "source": f"{url.rstrip('/')}/|{store}:", "shader": shader}
     if window is not None:
         low, high = map(float, window)
         layer["shaderControls"] = {"contrast": {"range": [low, high], "window": [low, high]}}
     return layer
+
+
+def _label_layer(name: str, url: str, store: str) -> dict[str, Any]:
+    return {"type": "segmentation", "name": name, "source": f"{url.rstrip('/')}/|{store}:", "visible": False}

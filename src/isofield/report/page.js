@@ -8,15 +8,9 @@
     return element;
   };
 
-  // Pictures: the static panels hold every image once; the swipe borrows their sources.
+  // Larger cuts: one plane and one slice of it at a time; without this script all of them are shown.
   const slices = [...document.querySelectorAll(".slice")];
   if (slices.length) {
-    const swipe = byId("swipe"), range = byId("swipe-range");
-    const sides = { left: byId("left-choice"), right: byId("right-choice") };
-    const wanted = { left: "measured", right: "isotropic" };
-    const unique = (values) => [...new Set(values)];
-    let current = null;
-
     const radios = (box, name, entries, chosen, onChange) => {
       box.querySelectorAll("label").forEach((label) => label.remove());
       for (const [value, text] of entries) {
@@ -27,31 +21,7 @@
         box.append(label);
       }
     };
-    const draw = () => {
-      for (const side of ["left", "right"]) {
-        const image = current.querySelector(`img[data-key="${CSS.escape(sides[side].value)}"]`);
-        const target = byId(`swipe-${side}`);
-        target.src = image.src;
-        target.alt = image.alt;
-        byId(`tag-${side}`).textContent = image.dataset.label;
-      }
-    };
-    const move = () => swipe.style.setProperty("--at", `${range.value}%`);
-    const show = (slice) => {
-      current = slice;
-      slices.forEach((other) => { other.hidden = other !== slice; });
-      const images = [...slice.querySelectorAll("img[data-key]")], keys = images.map((image) => image.dataset.key);
-      for (const [side, fallback] of [["left", keys[0]], ["right", keys[keys.length - 1]]]) {
-        sides[side].replaceChildren(...images.map((image) => make("option", image.dataset.label, { value: image.dataset.key })));
-        sides[side].value = keys.includes(wanted[side]) ? wanted[side] : fallback;
-      }
-      swipe.style.setProperty("--columns", slice.dataset.columns);
-      swipe.style.setProperty("--rows", slice.dataset.rows);
-      const bar = byId("swipe-bar");
-      bar.style.setProperty("--bar", `${slice.dataset.bar}%`);
-      bar.lastElementChild.textContent = slice.dataset.barText;
-      draw();
-    };
+    const show = (slice) => slices.forEach((other) => { other.hidden = other !== slice; });
     const choosePlane = (plane) => {
       const own = slices.filter((slice) => slice.dataset.plane === plane);
       const middle = own[Math.floor(own.length / 2)];
@@ -59,16 +29,11 @@
         (n) => show(own[Number(n)]));
       show(middle);
     };
-    for (const side of ["left", "right"]) {
-      sides[side].addEventListener("change", () => { wanted[side] = sides[side].value; draw(); });
-    }
-    range.addEventListener("input", move);
-    const planes = unique(slices.map((slice) => slice.dataset.plane));
+    const planes = [...new Set(slices.map((slice) => slice.dataset.plane))];
     const first = planes.includes("ZX") ? "ZX" : planes[0];
     radios(byId("plane-choice"), "plane", planes.map((plane) => [plane, plane]), first, choosePlane);
     choosePlane(first);
-    move();
-    byId("viewer").hidden = false;
+    byId("cuts").hidden = false;
   }
 
   // Blocks: a map of one layer in z, coloured by a metric, and the table sorted by it.
@@ -107,7 +72,31 @@
       for (const name of metrics) entry(data.metrics[name].label, text(name, block[name]) + (block[name] === null ? "" : unit(name)));
       entry("Viewer position x, y, z", ["x", "y", "z"].map((a) => block["offset_" + a] + Math.floor(block["shape_" + a] / 2)).join(", "));
       if (block.message) entry("Message", block.message);
-      byId("map-detail").replaceChildren(make("h3", `Block ${block.block_id}`), list);
+      byId("map-detail").replaceChildren(make("h3", `Block ${block.block_id}`), list, ...ways(block));
+    };
+
+    // Ways to look at a block: the cubes of this page, where one holds it; neuroglancer, where `isofield view` serves this page.
+    const ways = (block) => {
+      const place = { centre: {}, begin: {}, end: {} }, found = [];
+      for (const a of "xyz") {
+        place.begin[a] = block["offset_" + a];
+        place.end[a] = place.begin[a] + block["shape_" + a];
+        place.centre[a] = Math.floor((place.begin[a] + place.end[a]) / 2);
+      }
+      document.dispatchEvent(new CustomEvent("isofield-place", { detail: place }));
+      if (place.show) {
+        const button = make("button", "Look at it above", { type: "button" });
+        button.addEventListener("click", place.show);
+        found.push(button);
+      }
+      if (data.state && ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) && location.pathname.startsWith("/report/")) {
+        const state = { ...data.state, position: [..."xyz"].map((a, n) => data.edge[n] + place.centre[a] + 0.5) };
+        const text = JSON.stringify(state).replaceAll("{base}", location.origin);
+        found.push(make("a", "Open in neuroglancer", { href: `/neuroglancer/v/run/#!${encodeURIComponent(text)}`, target: "_blank" }));
+      }
+      const line = make("p");
+      line.append(...found.flatMap((way, n) => (n ? [" ", way] : [way])));
+      return found.length ? [line] : [];
     };
 
     const drawMap = () => {

@@ -15,18 +15,9 @@ from markupsafe import Markup
 from isofield.report import charts, glossary, pictures
 from isofield.report.block_view import block_view
 from isofield.report.content import NORMAL_AXIS, PLANES, ReportContent, Slice
+from isofield.report.cubes import LABELS, cube_view
 
 METHOD_COLUMNS = ("psnr_db", "ssim", "ssim_axial")
-KEY_LABELS = {
-    "measured": "measured",
-    "linear": "linear interpolation",
-    "cubic": "cubic spline",
-    "isotropic": "isotropic",
-    "truth": "truth",
-    "error": "|error|",
-    "residual": "|residual|",
-    "uncertainty": "uncertainty",
-}
 PLANE_WORDS = {
     "XY": "as the sections lie",
     "ZX": "across the sections, depth down",
@@ -34,17 +25,39 @@ PLANE_WORDS = {
 }
 
 
+SHRINK = 0.95
+LEAST_SIDE_VOX = 32
+
+
 def build_page(content: ReportContent) -> str:
     """The whole page as one HTML text: pictures, styles and script inside, nothing loaded from anywhere.
 
-    All text of `content` is escaped; a content security policy in the page forbids network and any script but
-    ours.
+    Pictures and cubes are cut about their centres until the page has at most `spec.max_page_mb`, but not below 32 voxels a side.
+    All text of `content` is escaped; a content security policy in the page forbids network and any script but ours.
     """
+    share = 1.0
+    while True:
+        html = _build(content, share)
+        largest = max(content.spec.max_picture_vox, content.spec.cube_vox)
+        excess = len(html.encode()) / (content.spec.max_page_mb * 1e6)
+        if excess <= 1 or share * largest <= LEAST_SIDE_VOX:
+            return html
+        # The bytes go with the square of the sides of slices, with the cube of those of cubes.
+        share *= min(SHRINK, excess**-0.5)
+
+
+def _build(content: ReportContent, share: float) -> str:
+    """The page with pictures and cubes of at most `share` of the sides that the settings allow."""
+    picture_vox, cube_vox = (max(LEAST_SIDE_VOX, round(share * n)) for n in (content.spec.max_picture_vox, content.spec.cube_vox))
+    window = _window(content, picture_vox)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": glossary.text, "duration": duration}
-    script = _packaged("page.js")
+    environment.filters |= {"number": glossary.text, "duration": duration, "size": size}
+    script = _packaged("viewer.js") + _packaged("page.js")
     blocks = None if content.blocks is None else block_view(content.blocks, content.spec.n_worst_blocks)
+    if blocks and content.viewer_state:
+        edge = [edge_nm / content.voxel_size_nm for edge_nm in reversed(content.origin_nm)]
+        blocks["data"] |= {"state": content.viewer_state, "edge": edge}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(_packaged("page.html.jinja"))
     return template.render(
@@ -53,15 +66,20 @@ def build_page(content: ReportContent) -> str:
         style=Markup(_packaged("page.css")),
         script=Markup(script),
         script_digest=digest,
-        verdict=verdict(content.methods),
+        verdict=verdict(content.methods) or content.verdict,
         methods=_methods(content.methods),
         method_columns=[(name, glossary.metric(name)) for name in _present(content.methods)],
         tiles=[(name, glossary.metric(name), value) for name, value in content.figures.items()],
-        planes=_planes(content),
+        cubes=cube_view(content.cubes, content.voxel_size_nm, window, cube_vox),
+        planes=_planes(content, window, picture_vox),
+        plane_words=PLANE_WORDS,
         blocks=blocks,
-        charts=[(c, Markup(charts.line_chart(c)), charts.alt_text(c)) for c in content.curves],
-        longest_stage=max((seconds for _, seconds, _ in content.stages), default=0) or 1,
-        total_seconds=sum(seconds for _, seconds, _ in content.stages),
+        charts={
+            section: [(c, Markup(charts.line_chart(c)), charts.alt_text(c)) for c in content.curves if c.section == section]
+            for section in ("quality", "run")
+        },
+        longest_stage=max((stage.seconds for stage in content.stages), default=0) or 1,
+        total_seconds=sum(stage.seconds for stage in content.stages),
         glossary=_glossary(content, blocks),
     )
 
@@ -90,6 +108,13 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(n_bytes: float | None) -> str:
+    """Bytes for people: 12 MB, 1.3 GB."""
+    if not _known(n_bytes):
+        return "–"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _packaged(name: str) -> str:
@@ -122,12 +147,20 @@ def _methods(methods: Mapping[str, Mapping[str, float]]) -> list[dict]:
     ]
 
 
-def _planes(content: ReportContent) -> list[dict]:
+def _window(content: ReportContent, picture_vox: int) -> tuple[float, float]:
+    """Intensities shown as black and white, everywhere on the page."""
+    if content.window:
+        return content.window
+    views = [pictures.cropped(s.images, picture_vox) for s in content.slices]
+    plain = [image for view in views for key, image in view.items() if key not in pictures.MAP_KEYS]
+    plain = plain or [values for cube in content.cubes for values in cube.planes.values()]
+    return pictures.contrast_window(plain, content.spec.window_percentiles) if plain else (0.0, 1.0)
+
+
+def _planes(content: ReportContent, window: tuple[float, float], picture_vox: int) -> list[dict]:
     if not content.slices:
         return []
-    views = [pictures.cropped(s.images, content.spec.max_picture_vox) for s in content.slices]
-    plain = [image for view in views for key, image in view.items() if key not in pictures.MAP_KEYS]
-    window = content.window or (pictures.contrast_window(plain, content.spec.window_percentiles) if plain else (0.0, 1.0))
+    views = [pictures.cropped(s.images, picture_vox) for s in content.slices]
     limits = {
         key: pictures.map_limit(view[key] for view in views if key in view)
         for key in pictures.MAP_KEYS
@@ -147,10 +180,10 @@ def _slice(item: Slice, view: dict[str, np.ndarray], voxel_size_nm: float, windo
     bar_nm = pictures.scale_bar_nm(columns * voxel_size_nm)
     place = f"{NORMAL_AXIS[item.plane]} = {item.index}"
     images = []
-    for key in sorted(view, key=lambda k: list(KEY_LABELS).index(k) if k in KEY_LABELS else len(KEY_LABELS)):
+    for key in sorted(view, key=lambda k: list(LABELS).index(k) if k in LABELS else len(LABELS)):
         is_map = key in limits
         encoded = pictures.png(view[key], (0.0, limits[key]) if is_map else window, pictures.MAP_COLOURS if is_map else None)
-        label = KEY_LABELS.get(key, key)
+        label = LABELS.get(key, key)
         images.append(
             {
                 "key": key,

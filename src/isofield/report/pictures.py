@@ -38,12 +38,13 @@ def png(image: np.ndarray, window: tuple[float, float], colours: str | None = No
     """
     low, high = window
     scaled = np.clip((np.nan_to_num(np.asarray(image, np.float64), nan=low) - low) / (high - low), 0, 1)
-    levels = np.rint(scaled * 255).astype(np.uint8)
+    picture = Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
     if colours is not None:
+        # As indices with a palette: a third of the bytes.
         table = (np.asarray(colormaps[colours](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
-        levels = table[levels]
+        picture.putpalette(table.tobytes())
     out = BytesIO()
-    Image.fromarray(levels).save(out, format="PNG", optimize=True)
+    picture.save(out, format="PNG")
     return out.getvalue()
 
 

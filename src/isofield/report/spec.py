@@ -12,8 +12,17 @@ class ReportSpec(Spec):
 
     title: str | None = Field(None, min_length=1, max_length=200, description="title of the page; null: the run's name")
     n_slices: int = Field(3, ge=1, le=12, description="slices shown per orientation (XY, ZX, ZY), evenly spread")
+    cube_vox: int = Field(
+        128, ge=32, le=256, description="side of the cubes of the volume that the page lets one look through, in voxels"
+    )
+    max_page_mb: float = Field(
+        15,
+        gt=0,
+        le=500,
+        description="size of the page at most, in MB, whatever the volume's: pictures and cubes are cut until they fit",
+    )
     max_picture_vox: int = Field(
-        512,
+        320,
         ge=32,
         le=2048,
         description="largest side of a picture in voxels; larger slices are cropped about their centre",
@@ -28,6 +37,11 @@ class ReportSpec(Spec):
     max_measured_vox: PositiveInt = Field(
         2_000_000_000,
         description="measured voxels that are copied for viewing beside the result; of a larger volume those around its middle",
+    )
+    max_map_vox: PositiveInt = Field(
+        500_000_000,
+        description="output voxels under the map of residuals (errors, where truth is known); of a larger volume those around "
+        "the place that the viewer opens at",
     )
     n_worst_blocks: int = Field(12, ge=1, le=200, description="rows of the table of worst blocks")
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isofield.errors import InputError
-from isofield.source.stored import Stored, axes_of, files_identity
+from isofield.source.stored import Stored, axes_of, files_identity, remote_file_identity
 from isofield.source.units import StatedSize, nothing_stated, stated_size
+from isofield.storage.place import Place
 
 if TYPE_CHECKING:
     import h5py
     import numpy as np
 
+    from isofield.storage.remote import RemotePlace
 
-def describe(path: Path, dataset: str | None) -> Stored:
+
+def describe(path: Path | Place, dataset: str | None) -> Stored:
     """Metadata of the dataset named `dataset`, or of the only 3-D to 5-D one.
 
     Axes come from dimension labels or an `axistags` attribute; without them a dataset is ZYX or CZYX. Raises
@@ -33,7 +38,7 @@ def describe(path: Path, dataset: str | None) -> Stored:
             shape=tuple(int(n) for n in found.shape),
             dtype=found.dtype.name,
             size=_stated(dict(found.attrs), axes),
-            identity=files_identity(path, [path]),
+            identity=files_identity(path, [path]) if isinstance(path, Path) else remote_file_identity(path),
         )
 
 
@@ -45,27 +50,35 @@ def load(stored: Stored) -> Hdf5Array:
 class Hdf5Array:
     """A dataset as an array that opens its file for each read: it can be pickled and holds nothing open."""
 
-    def __init__(self, path: Path, dataset: str) -> None:
-        import h5py
-
+    def __init__(self, path: Path | RemotePlace, dataset: str) -> None:
         self._path, self._dataset = path, dataset
-        with h5py.File(path, "r") as file:
+        self._state = None if isinstance(path, Path) else path.state()
+        with _opened(path) as file:
             found = file[dataset]
             self.shape, self.dtype = found.shape, found.dtype
             self.chunks = found.chunks or (1,) * (found.ndim - 1) + found.shape[-1:]
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
-        import h5py
+        if isinstance(self._path, Path):
+            with _opened(self._path) as file:
+                return file[self._dataset][index]
+        with self._path.reporting(""):
+            return _kept_open(self._path, self._state, os.getpid())[self._dataset][index]
 
-        with h5py.File(self._path, "r") as file:
-            return file[self._dataset][index]
+
+@lru_cache(maxsize=4)
+def _kept_open(place: RemotePlace, state: object, pid: int) -> h5py.File:
+    """On the network opening a file takes as many requests as reading from it."""
+    return _opened(place)
 
 
-def _opened(path: Path) -> h5py.File:
+def _opened(path: Path | Place) -> h5py.File:
     import h5py
 
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path if isinstance(path, Path) else path.open(), "r")
+    except FileNotFoundError as error:
+        raise InputError("source.path", str(path), "is not there", "Correct source.path") from error
     except OSError as error:
         raise InputError("source.path", str(path), f"cannot be opened ({error})", "Copy it again") from error
 

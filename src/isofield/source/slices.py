@@ -1,4 +1,4 @@
-"""Reader for a folder of TIFF slices: one plane per file, ordered by the number in their names."""
+"""Reader for a folder of TIFF, PNG or JPEG slices: one plane per file, ordered by the number in their names."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from isofield.source.units import nothing_stated
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image as PilImage
 
+SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _N_SAMPLED = 64
+_MODES = {"L": "uint8", "LA": "uint8", "RGB": "uint8", "RGBA": "uint8", "I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16"}
+"""Pillow's names for what a PNG or JPEG holds -> dtype. Palettes and single bits are no grey values."""
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """The TIFF files of `folder` in the order of their slice numbers.
+    """The slices in `folder` in the order of their numbers: its TIFF files, or where it has none, its PNG or JPEG files.
 
     Names may differ in their numbers only. The slice number is the number that tells all files apart and
     counts up by one. Raises InputError for names of another pattern and for gaps, naming the slices that are
     missing.
     """
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".tif", ".tiff") and f.name[0] != ".")
+    images = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != ".")
+    kinds = [kind for kind in ("tiff", "png", "jpeg") if any(_kind(f) == kind for f in images)]
+    if len(kinds) > 1 and "tiff" not in kinds:
+        raise InputError("source.path", str(folder), f"holds slices of {' and '.join(kinds)}", "Keep only the slices there")
+    files = [f for f in images if _kind(f) == kinds[0]]
     patterns = Counter(re.sub(r"\d+", "#", f.stem) for f in files)
     if len(patterns) > 1:
         usual = patterns.most_common(1)[0][0]
@@ -63,7 +71,7 @@ def describe(folder: Path, dataset: str | None) -> Stored:
     if dataset is not None:
         raise InputError("source.dataset", dataset, f"{folder} is a folder of slices", "Leave source.dataset empty")
     return Stored(
-        format="tiff-slices",
+        format=f"{_kind(files[0])}-slices",
         path=folder,
         dataset=None,
         axes=axes_of(["z", *axes.lower().replace("s", "c")], (len(files), *shape), folder),
@@ -97,10 +105,7 @@ class SliceArray:
         return np.stack(planes) if isinstance(sections, slice) else planes[0]
 
     def _plane(self, name: str) -> np.ndarray:
-        from tifffile import TiffFile
-
-        with TiffFile(self._folder / name) as tiff:
-            plane = tiff.pages.first.asarray()
+        plane = _read(self._folder / name)
         if plane.shape != self.shape[1:] or plane.dtype != self.dtype:
             raise _unequal(self._folder, name, plane.shape, plane.dtype.name, self.shape[1:], self.dtype.name)
         return plane
@@ -127,8 +132,44 @@ def _refuse_gaps(folder: Path, numbers: tuple[int, ...]) -> None:
     )
 
 
+def _kind(file: Path) -> str:
+    return SUFFIXES[file.suffix.lower()]
+
+
+def _read(file: Path) -> np.ndarray:
+    import numpy as np
+
+    if _kind(file) == "tiff":
+        from tifffile import TiffFile
+
+        with TiffFile(file) as tiff:
+            return tiff.pages.first.asarray()
+    with _opened(file) as image:
+        return np.asarray(image)
+
+
+def _opened(file: Path) -> PilImage:
+    from PIL import Image, UnidentifiedImageError
+
+    # Sections are larger than what Pillow takes for an attack.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError as error:
+        raise InputError("source.path", str(file), "is a damaged image", "Copy it again") from error
+    if image.mode not in _MODES:
+        limit = f"holds no grey values (mode {image.mode!r})"
+        raise InputError("source.path", str(file), limit, "Save the slices as 8 or 16-bit grey values")
+    return image
+
+
 def _header(file: Path) -> tuple[str, tuple[int, ...], str]:
     """Axes, shape and dtype of the single page of a slice."""
+    if _kind(file) != "tiff":
+        with _opened(file) as image:
+            n_samples = len(image.getbands())
+            axes, shape = ("YXS", (n_samples,)) if n_samples > 1 else ("YX", ())
+            return axes, (image.height, image.width, *shape), _MODES[image.mode]
     from tifffile import TiffFile
 
     with TiffFile(file) as tiff:

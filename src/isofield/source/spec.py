@@ -48,14 +48,15 @@ class SourceSpec(Spec):
 
     path: str = Field(
         min_length=1,
-        description="file, folder or store to read: OME-TIFF, TIFF, folder of TIFF slices, HDF5, Zarr, "
-        "OME-Zarr (these two also at s3://, gs://, http:// and https://), or phantom:tissue for the synthetic demo volume; "
-        "$VAR and ${VAR:-default} are expanded",
+        description="file, folder or store to read: OME-TIFF, TIFF, HDF5, Zarr, OME-Zarr, N5, neuroglancer precomputed (all "
+        "these also at s3://, gs://, http:// and https://), folder of TIFF, PNG or JPEG slices, IMS, MRC, NRRD, CZI, LIF, ND2, "
+        "or phantom:tissue for the synthetic demo volume; $VAR and ${VAR:-default} are expanded; see docs/formats.md",
     )
     dataset: str | None = Field(
         None,
-        description="dataset inside an HDF5 file, array inside a Zarr group, or number of the series of a "
-        "TIFF that has several; null: the only one, or level 0",
+        description="dataset inside an HDF5 file, array or level inside a Zarr or N5 group, scale of a precomputed volume, "
+        "scene of a CZI, LIF or ND2, resolution level of an IMS, or number of the series of a TIFF that has several; "
+        "null: the only one, or level 0",
     )
     voxel_size_nm: Triple | None = Field(
         None, description="voxel size z, y, x in nm; null: from the metadata, which must then have it"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isofield.errors import InputError
 from isofield.source.units import StatedSize
+from isofield.storage.local import LocalPlace
 from isofield.storage.place import Place
+
+if TYPE_CHECKING:
+    from isofield.storage.remote import RemotePlace
 
 _AXIS_NAMES = {"z": "z", "y": "y", "x": "x", "c": "c", "channel": "c", "t": "t", "time": "t"}
 _DEFAULT_AXES = {3: "zyx", 4: "czyx", 5: "tczyx"}
@@ -118,3 +123,16 @@ def contents_identity(uri: str, contents: Iterable[tuple[str, bytes]]) -> dict[s
         listing.update(f"{name}\0{len(content)}\n".encode() + content)
         n_files, n_bytes = n_files + 1, n_bytes + len(content)
     return {"path": uri, "n_files": n_files, "n_bytes": n_bytes, "listing": listing.hexdigest()}
+
+
+def remote_file_identity(place: RemotePlace) -> dict[str, str | int]:
+    """`files_identity` of one file on the network, by its size and by what the server calls its content."""
+    n_bytes, mark = place.state()
+    return {"path": str(place), "n_files": 1, "n_bytes": n_bytes, "listing": mark}
+
+
+def place_identity(place: Place, files: Mapping[str, bytes]) -> dict[str, str | int]:
+    """Identity of a store by the metadata files in it: by times in a folder, by contents on the network."""
+    if isinstance(place, LocalPlace):
+        return files_identity(place.path, [place.path / name for name in files])
+    return contents_identity(str(place), files.items())

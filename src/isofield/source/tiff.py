@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import posixpath
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isofield.errors import InputError
-from isofield.source.stored import Stored, axes_of, files_identity
+from isofield.source.stored import Stored, axes_of, files_identity, remote_file_identity
 from isofield.source.tiff_sizes import size_in_tiff
+from isofield.storage.place import Place
 
 if TYPE_CHECKING:
     import numpy as np
     from tifffile import TiffFile, TiffPageSeries
 
+    from isofield.storage.remote import RemotePlace
+
 _FORMATS = {"ome": "ome-tiff", "imagej": "imagej-tiff"}
 
 
-def describe(path: Path, dataset: str | None) -> Stored:
-    """Metadata of the only series of `path`, or of series number `dataset` (counted from 0).
+def describe(path: Path | Place, dataset: str | None) -> Stored:
+    """Metadata of the only series of a file, local or on the network, or of series number `dataset` (counted from 0).
 
     Raises InputError for several series without a choice, missing planes, and axes that are no volume.
     """
@@ -35,20 +40,24 @@ def describe(path: Path, dataset: str | None) -> Stored:
             shape=tuple(int(n) for n in series.shape),
             dtype=series.dtype.name,
             size=size_in_tiff(tiff, index),
-            identity=files_identity(path, _files(series)),
+            identity=files_identity(path, _files(series)) if isinstance(path, Path) else remote_file_identity(path),
         )
 
 
 def load(stored: Stored) -> TiffArray:
     """The stored array, read when indexed."""
-    return TiffArray(str(stored.path), int(stored.dataset or 0), stored.path.stat().st_mtime_ns)
+    path: Path | RemotePlace = stored.path  # type: ignore[assignment]
+    state = path.stat().st_mtime_ns if isinstance(path, Path) else path.state()
+    return TiffArray(path, int(stored.dataset or 0), state)
 
 
-def _opened(path: Path) -> TiffFile:
+def _opened(path: Path | Place) -> TiffFile:
     from tifffile import TiffFile, TiffFileError
 
     try:
-        return TiffFile(path)
+        return TiffFile(path) if isinstance(path, Path) else TiffFile(path.open(), name=posixpath.basename(str(path)))
+    except FileNotFoundError as error:
+        raise InputError("source.path", str(path), "is not there", "Correct source.path") from error
     except TiffFileError as error:
         raise InputError("source.path", str(path), f"is a damaged TIFF ({error})", "Copy it again") from error
 
@@ -56,25 +65,26 @@ def _opened(path: Path) -> TiffFile:
 class TiffArray:
     """One series of a TIFF file as an array: reads the strips or tiles an index touches. Can be pickled."""
 
-    def __init__(self, path: str, series: int, mtime_ns: int) -> None:
-        self._key = (path, series, mtime_ns)
+    def __init__(self, path: Path | RemotePlace, series: int, state: object) -> None:
+        self._key = (path, series, state)
         opened = self._series()
         self.shape, self.dtype, self.chunks = opened.shape, opened.dtype, opened.chunks
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
-        return self._series()[index]
+        path = self._key[0]
+        with nullcontext() if isinstance(path, Path) else path.reporting(""):
+            return self._series()[index]
 
     def _series(self):
         return _open_series(*self._key, os.getpid())
 
 
 @lru_cache(maxsize=4)
-def _open_series(path: str, series: int, mtime_ns: int, pid: int):
+def _open_series(path: Path | RemotePlace, series: int, state: object, pid: int):
     """The series as a zarr array over its open file; one per process: forks share a file position."""
     import zarr
-    from tifffile import TiffFile
 
-    return zarr.open_array(store=TiffFile(path).series[series].aszarr(level=0), mode="r")
+    return zarr.open_array(store=_opened(path).series[series].aszarr(level=0), mode="r")
 
 
 def _series_index(tiff: TiffFile, path: Path, dataset: str | None) -> int:

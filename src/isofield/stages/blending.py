@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -18,18 +19,23 @@ from isofield.field.representation import X, Y
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
+from isofield.omezarr import labels
 from isofield.omezarr.regions import lay_claim
 from isofield.omezarr.store import shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import fingerprint, read_json, write_json
+from isofield.records import read_json, sealed, write_json
+from isofield.shardrecords import ShardRecords, shard_key
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
 from isofield.stages.imaging import claim_of
+from isofield.stages.labelling import origin_labels
 from isofield.status import fitted_store
 
+INTERPOLATED = ("skipped", "fallback")
+"""States of blocks that have no field, and whose place the cubic interpolation of the sections takes."""
 SLAB_SHARE = 0.5
 """A part of a field of up to this share along y or x is rendered alone: shards reach a few voxels into blocks around them."""
 
@@ -49,11 +55,12 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     windows = Windows(plan.block_grid, plan.overlap_vox)
     rois = job_shards(plan, job)
     progress = Progress(f"blend job {job}", len(rois), "shards")
-    records = []
+    kept, records = ShardRecords(paths.shards, job), []
     for done, roi in enumerate(rois, start=1):
-        records.append(blend_shard(roi, windows, renderer, plan, paths))
+        records.append(blend_shard(roi, windows, renderer, plan, paths, kept))
         progress.update(done)
-    write_json(paths.blend_job(job), {"made_from": config.mark, "job": job, "shards": records})
+    kept.pack(shard_key(roi, plan.shard_vox) for roi in rois)
+    write_json(paths.blend_job(job), sealed({"made_from": config.mark, "job": job, "shards": records}))
 
 
 def job_shards(plan: Plan, job: int) -> list[Roi]:
@@ -62,23 +69,25 @@ def job_shards(plan: Plan, job: int) -> list[Roi]:
     return plan.jobs.blend_shards(job)
 
 
-def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths) -> dict[str, object]:
-    """Blend and write one shard; returns its record, also kept beside the run as <index>.json."""
+def blend_shard(
+    roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan, paths: RunPaths, kept: ShardRecords
+) -> dict[str, object]:
+    """Write one shard's labels, blend and write its voxels; returns its record, which is kept too."""
     touching = windows.grid.touching(roi, windows.overlap)
-    mark = fingerprint(
-        [renderer.mark(i) for i in touching],
-        roi,
-        windows.overlap,
-        plan.intensity,
-        plan.dtype,
-        plan.fingerprints["geometry"],
-    )
-    record_path = paths.shards / f"{'.'.join(str(o // plan.shard_vox) for o in roi.offset)}.json"
-    if record_path.exists():
-        record = read_json(record_path)
-        if record["fingerprint"] == mark and record["sha256"] == shard_sha256(paths.isotropic, 0, roi):
-            return record
+    mark = plan.shard_mark(roi, [renderer.mark(i) for i in touching])
+    origin = labels.location(paths.isotropic)
+    key, there = shard_key(roi, plan.shard_vox), shard_sha256(paths.isotropic, 0, roi)
+    record = kept.read(key) if there else None
+    if record and record["fingerprint"] == mark and record["sha256"] == there:
+        if record["labels"]["sha256"] != shard_sha256(origin, 0, roi):
+            record["labels"] = write_labels(origin, roi, renderer, plan)
+            kept.write(key, record)
+        return record
+    # Before the voxels: whoever finds these finds the labels too.
+    labelled = write_labels(origin, roi, renderer, plan)
     blended = gather(roi, windows, renderer.render)
+    if not np.isfinite(blended.values).all():
+        renderer.refuse(touching)
     grey = plan.contrast.restore(blended.values)
     written = write_shard(paths.isotropic, 0, roi, to_dtype(grey, plan.dtype))
     record = {
@@ -92,13 +101,21 @@ def blend_shard(roi: Roi, windows: Windows, renderer: BlockRenderer, plan: Plan,
         "n_clipped": clipped_count(grey, plan.dtype),
         "overlap_sum_squares": blended.overlap_sum_squares,
         "n_overlap_vox": blended.n_overlap_vox,
+        "labels": labelled,
     }
-    write_json(record_path, record)
-    return read_json(record_path)
+    kept.write(key, record)
+    return kept.read(key)  # type: ignore[return-value]
+
+
+def write_labels(origin: str, roi: Roi, renderer: BlockRenderer, plan: Plan) -> dict[str, object]:
+    """Write where a shard's voxels come from to the label image `origin`; returns what its record says of that."""
+    values = origin_labels(plan, roi, renderer.state)
+    written = write_shard(origin, 0, roi, values)
+    return {"sha256": written.sha256, "bytes": written.n_bytes, "n_vox": labels.counted(values)}
 
 
 class BlockRenderer:
-    """Renders fields, or just the slices of them that are asked for. Skipped blocks are interpolated.
+    """Renders fields, or just the slices of them that are asked for. Blocks without one are interpolated.
 
     Whole blocks are kept for the next shards. What a part of a block is rendered from depends on the part alone, never on what
     happens to be kept: results do not depend on the order of the work.
@@ -112,9 +129,22 @@ class BlockRenderer:
     def mark(self, index: int) -> str:
         """What the rendered values of a block depend on. Raises InputError if the block is not done."""
         record = self.store.read(index)
-        if record is None or record.state not in ("done", "skipped"):
+        if record is None or record.state not in ("done", *INTERPOLATED):
             raise InputError("block", index, "has no finished field", "Run the fit stage again: it does just what is missing")
-        return f"{record.state}:{record.field_sha256}"
+        return record.mark
+
+    def refuse(self, indices: Sequence[int]) -> NoReturn:
+        """Raise InputError for those of the blocks whose values are not all finite numbers; they are fitted anew."""
+        wrong = [i for i in indices if not np.isfinite(self.whole(i)).all()]
+        for index in wrong:
+            self.store.withdraw(index)
+        shown = ", ".join(map(str, wrong[:20])) + (" ..." if len(wrong) > 20 else "")
+        raise InputError("blocks", shown, "have values that are no finite numbers", "Run again: they are fitted anew")
+
+    def state(self, index: int) -> str:
+        """State of a block's record."""
+        record = self.store.read(index)
+        return record.state if record else "missing"
 
     def render(self, index: int, part: Roi) -> np.ndarray:
         """float32 values in working units over `part` of the block's field_roi."""
@@ -141,7 +171,7 @@ class BlockRenderer:
         """Values over the slices of the field from `first` on across `axis`, which make up `region`."""
         base = self.measured.base(region)
         record = self.store.read(index)
-        if record is not None and record.state == "skipped":
+        if record is not None and record.state in INTERPOLATED:
             return base
         payload = self.store.payload(index)
         if payload is None:

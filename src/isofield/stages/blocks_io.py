@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from isofield.defects.filling import neighbours_of
 from isofield.field.block import BlockData
 from isofield.field.inputs import block_data, interpolated, sections_needed
 from isofield.geometry import ZYX, Roi
@@ -21,10 +22,29 @@ class MeasuredBlocks:
 
     def __init__(self, volume: Volume, plan: Plan) -> None:
         self.volume, self.plan = volume, plan
-        self.axial, self.contrast, self.origin = plan.axial, plan.contrast, plan.measured_roi.offset
+        self.axial, self.contrast, self.origin, self.bad = plan.axial, plan.contrast, plan.measured_roi.offset, plan.bad
 
     def grey(self, sections: range, roi: Roi) -> np.ndarray:
-        """Sections (of the planned region) over the lateral extent of `roi`, as stored: (len(sections), Y, X)."""
+        """Sections (of the planned region) over the lateral extent of `roi`: (len(sections), Y, X).
+
+        As stored; where some are bad as float32, with what stands in for these: the line between their good neighbours.
+        """
+        grey = self.as_stored(sections, roi)
+        missing = [section for section in sections if section in self.bad]
+        if not missing:
+            return grey
+        filled, beyond = grey.astype(np.float32), {}
+        for section in missing:
+            filled[section - sections.start] = 0
+            for other, weight in neighbours_of(section, self.bad, self.axial.n_sections).items():
+                if other not in sections and other not in beyond:
+                    beyond[other] = self.as_stored(range(other, other + 1), roi)[0]
+                known = grey[other - sections.start] if other in sections else beyond[other]
+                filled[section - sections.start] += np.float32(weight) * known.astype(np.float32)
+        return filled
+
+    def as_stored(self, sections: range, roi: Roi) -> np.ndarray:
+        """Sections (of the planned region) over the lateral extent of `roi`, bad ones too: (len(sections), Y, X)."""
         region = Roi(ZYX(sections.start, roi.offset.y, roi.offset.x), ZYX(len(sections), roi.shape.y, roi.shape.x)).shifted(
             self.origin
         )
@@ -51,6 +71,7 @@ class MeasuredBlocks:
             block_seed(seed, index),
             n_neighbours,
             noise_seed=seed if noisy else None,
+            bad=self.bad,
         )
 
     def base(self, roi: Roi) -> np.ndarray:

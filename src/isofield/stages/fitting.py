@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from isofield.config import Sections
 from isofield.cost.memory import CUDA_BYTES_PER_VOX
-from isofield.errors import InputError
+from isofield.errors import InputError, UnreadableError
 from isofield.field.block import BlockData
 from isofield.field.checkpoint import pack_field
 from isofield.field.fit import FitResult, fit_fields
@@ -23,11 +22,12 @@ from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
 from isofield.progress import Progress, say
-from isofield.records import BlockRecord, fingerprint, sha256_file, write_json
+from isofield.records import BlockRecord, fingerprint, sealed, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device, is_out_of_memory, release_memory
 from isofield.stages.stopping import StoppedError, StopRequest
+from isofield.stages.tables import read_table
 
 FIT_CODE = 4
 """Raised whenever a change of the fitting code changes what it produces."""
@@ -63,25 +63,28 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     store = FieldStore(paths.fields, fit_fingerprint(config, plan, paths, device))
     blocks = job_blocks(plan, job)
     empty = known_empty(paths, blocks)
-    write_json(paths.current_fit, {"fingerprint": store.fingerprint})
-    todo = [i for i in blocks if i not in empty and not store.sound(i)]
+    write_json(paths.current_fit, sealed({"fingerprint": store.fingerprint}))
+    settled = ("skipped", "fallback") if config.run.on_failed_block == "fallback" else ("skipped",)
+    todo = [i for i in blocks if i not in empty and not store.sound(i, settled)]
     say(f"fit job {job}: {len(blocks)} blocks, {len(blocks) - len(todo)} already done")
     if todo:
         denoise, about = load_prior(paths.prior, device)
         measured = MeasuredBlocks(open_source(config.source), plan)
-        Fitter(config, store, measured, denoise, about, device).fit(todo)
+        Fitter(config, store, measured, denoise, about, device).fit(todo, len(blocks))
+    if config.run.on_failed_block == "fallback":
+        give_up(store, todo)
     states = {i: "skipped" if i in empty else store.state(i) for i in blocks}
-    failed = [i for i, state in states.items() if state not in ("done", "skipped")]
+    failed = [i for i, state in states.items() if state not in ("done", *settled)]
     if failed:
-        shown = ", ".join(map(str, failed[:20])) + (" ..." if len(failed) > 20 else "")
         raise BlocksFailedError(
-            f"fit job {job}: {len(failed)} of {len(blocks)} blocks failed ({shown}); the others are kept. "
-            f"Their records in {store.folder} say why. Run again to retry them"
+            f"fit job {job}: {len(failed)} of {len(blocks)} blocks failed ({shown(failed)}); the others are kept. "
+            f"Their records in {store.folder} say why. Run again to retry them; run.on_failed_block: fallback has them "
+            "interpolated instead"
         )
     pack = store.pack(blocks, [skipped(store, i) for i in sorted(empty)])
     counts = dict(sorted(Counter(states.values()).items()))
     about = {"made_from": config.mark, "fingerprint": store.fingerprint, "job": job}
-    write_json(paths.fit_job(job), {**about, "states": counts, "pack": pack})
+    write_json(paths.fit_job(job), sealed({**about, "states": counts, "pack": pack}))
 
 
 def job_blocks(plan: Plan, job: int) -> list[int]:
@@ -94,8 +97,21 @@ def job_blocks(plan: Plan, job: int) -> list[int]:
 def known_empty(paths: RunPaths, blocks: list[int]) -> set[int]:
     """Those of `blocks` that plan found to be empty."""
     within = [("block_id", ">=", blocks[0]), ("block_id", "<=", blocks[-1])]
-    table = pd.read_parquet(paths.blocks, columns=["block_id", "empty"], filters=within)
+    table = read_table(paths.blocks, "plan", columns=["block_id", "empty"], filters=within)
     return set(table.loc[table["empty"], "block_id"]).intersection(blocks)
+
+
+def give_up(store: FieldStore, blocks: list[int]) -> None:
+    """Turn records of failure into such that blend fills in: the block is not tried again."""
+    for index in blocks:
+        record = store.read(index)
+        if record is not None and record.state == "failed":
+            say(f"fit: block {index} is given up, its place will be interpolated: {record.message}")
+            store.publish(record.model_copy(update={"state": "fallback"}), None)
+
+
+def shown(blocks: list[int]) -> str:
+    return ", ".join(map(str, blocks[:20])) + (" ..." if len(blocks) > 20 else "")
 
 
 def skipped(store: FieldStore, index: int) -> BlockRecord:
@@ -119,20 +135,43 @@ class Fitter:
         self.field_spec = config.field.for_detail(config.fit.detail)
         self.largest: int | None = None
         """Blocks that were found to fit into memory together; None until it ran out."""
+        self.failed: dict[int, str] = {}
+        self.unreadable: dict[int, UnreadableError] = {}
 
-    def fit(self, indices: list[int]) -> None:
-        """Fit blocks and publish each as soon as it is done; those that turn out to be empty are skipped."""
+    def fit(self, indices: list[int], n_blocks: int | None = None) -> None:
+        """Fit blocks and publish each as soon as it is done; those that turn out to be empty are skipped.
+
+        n_blocks: in the whole job. Raises UnreadableError once all others are done if the sections of some could not be read,
+        and BlocksFailedError as soon as more than half of the job's blocks are lost, either way.
+        """
         progress = Progress("fit", len(indices), "blocks")
+        bearable = max(1, (n_blocks or len(indices)) // 2)
         done = 0
         with StopRequest() as request:
             for batch in self._batches(indices):
                 self._fit_within_memory(batch)
                 done += len(batch)
                 progress.update(done)
+                self._require_most(bearable, done)
                 if request.made and done < len(indices):
                     raise StoppedError(
                         f"fit: {request.made} after {done} of {len(indices)} blocks, which are kept; run again to go on"
                     )
+
+        if self.unreadable:
+            first = next(iter(self.unreadable.values()))
+            lost = f"blocks {shown(list(self.unreadable))} cannot be fitted, all others are kept"
+            raise UnreadableError(first.thing, first.value, f"{first.limit}; {lost}", first.remedy)
+
+    def _require_most(self, bearable: int, n_tried: int) -> None:
+        lost = {**self.failed, **{i: str(error) for i, error in self.unreadable.items()}}
+        if len(lost) > bearable:
+            last, why = list(lost.items())[-1]
+            raise BlocksFailedError(
+                f"fit: stopped early, {len(lost)} of {n_tried} blocks failed ({shown(list(lost))}), more than half of the job: "
+                f"something is wrong with all of them. Block {last}: {why}. Look at prior/samples.png and prior/loss.csv, at the "
+                "source, and at fit.learning_rate; blocks that are done are kept"
+            )
 
     def _fit_within_memory(self, batch: list[int]) -> None:
         """Fit a batch; where memory runs out, in halves, and so all batches from then on."""
@@ -149,12 +188,19 @@ class Fitter:
         self.largest = len(batch) // 2
         say(f"fit: out of memory with {len(batch)} blocks at once, going on with {self.largest}")
         release_memory(self.device)
-        for part in (batch[: self.largest], batch[self.largest :]):
+        while batch:
+            # What the first part finds to be too many need not be tried again.
+            part, batch = batch[: self.largest], batch[self.largest :]
             self._fit_within_memory(part)
 
     def _fit_batch(self, batch: list[int]) -> None:
         noisy = self.config.fit.mode == "distill" and self.config.fit.detail > 0
-        data = {i: self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy) for i in batch}
+        data = {}
+        for i in batch:
+            try:
+                data[i] = self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy)
+            except UnreadableError as error:
+                self.unreadable[i] = error
         for index in [i for i, block in data.items() if block is None]:
             self.store.publish(skipped(self.store, index), None)
         filled = {i: block for i, block in data.items() if block is not None}
@@ -223,5 +269,7 @@ class Fitter:
             stats=stats,
             message=None if state == "done" else f"diverged in {attempt} attempts: loss {stats['loss_last']:.4g}",
         )
+        if state == "failed":
+            self.failed[index] = record.message or ""
         payload = pack_field(result.fields, position, self.field_spec) if state == "done" else None
         self.store.publish(record, payload)

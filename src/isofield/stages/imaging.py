@@ -6,10 +6,11 @@ from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr import labels
 from isofield.omezarr.metadata import level_shapes
-from isofield.omezarr.pyramid import below, downsample_shard
+from isofield.omezarr.pyramid import below, downsample_shard, level_shards
 from isofield.omezarr.regions import Claim, lay_claim, others
-from isofield.omezarr.store import create_canvas, is_written, set_provenance, shard_rois
+from isofield.omezarr.store import create_canvas, is_written, set_provenance
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths
 from isofield.plan import Plan
@@ -37,6 +38,10 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
         voxel_size_nm=(plan.voxel_size_nm,) * 3,
         origin_nm=plan.origin_nm,
         replace=not shared,
+    )
+    voxel = (plan.voxel_size_nm,) * 3
+    labels.create_labels(
+        paths.isotropic, plan.shape, config.output, voxel_size_nm=voxel, origin_nm=plan.origin_nm, replace=not shared
     )
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths))
@@ -66,7 +71,7 @@ def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     own = range(1, min(len(shapes), plan.pyramid_span.bit_length()))
     _downsample(
-        plan, paths, f"pyramid job {job}", [(k, roi) for k in own for roi in _shards_of(shapes[k], region, k, plan.shard_vox)]
+        plan, paths, f"pyramid job {job}", [(k, roi) for k in own for roi in level_shards(shapes[k], region, k, plan.shard_vox)]
     )
     write_json(paths.pyramid_job(job), {"made_from": config.mark, "job": job, "levels": shapes[: own.stop]})
 
@@ -77,17 +82,10 @@ def finish_image(config: Sections, paths: RunPaths) -> None:
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
     common = range(plan.pyramid_span.bit_length(), len(shapes))
-    _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in _shards_of(shapes[k], whole, k, plan.shard_vox)])
+    _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in level_shards(shapes[k], whole, k, plan.shard_vox)])
     contrast = plan.intensity["low"], plan.intensity["high"]
     set_provenance(paths.isotropic, provenance(plan, paths), display_window(paths.isotropic, contrast))
     write_json(paths.finish, {"made_from": config.mark, "levels": shapes})
-
-
-def _shards_of(shape: ZYX, region: Roi, level: int, shard_vox: int) -> list[Roi]:
-    """Shards of a level, of that shape, over a region of level 0 that begins where a shard of the level does."""
-    whole = Roi(ZYX(0, 0, 0), shape)
-    over = Roi.between((o >> level for o in region.offset), (-(-e >> level) for e in region.end)).intersect(whole)
-    return shard_rois(shape, shard_vox, over)
 
 
 def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:
@@ -95,6 +93,8 @@ def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Ro
     progress = Progress(what, len(work), "shards")
     for done, (level, roi) in enumerate(work, start=1):
         if plan.region is None or is_written(paths.isotropic, level - 1, below(paths.isotropic, level, roi)):
+            # Labels first: whoever finds a shard of the image finds its labels too.
+            downsample_shard(labels.location(paths.isotropic), level, roi, labels.highest_2x2x2)
             downsample_shard(paths.isotropic, level, roi)
         progress.update(done)
 
@@ -112,6 +112,7 @@ def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
             "fwhm_vox": plan.fwhm_vox,
             "kernel_sha256": plan.source["identity"].get("kernel"),
         },
+        "bad_sections": [one.section for one in plan.bad_sections],
         "intensity": {**plan.intensity, "map": "grey = (value + 1) * (high - low) / 2 + low"},
         "fingerprints": {
             **plan.fingerprints,

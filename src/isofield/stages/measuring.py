@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from math import ceil
 
@@ -13,13 +14,15 @@ from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
 from isofield.jobs import blocks_reaching, share
 from isofield.omezarr.store import read_region
+from isofield.parallel import in_parallel
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
+from isofield.quality.fsc import DirectionalFsc
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import write_bytes_atomic, write_json
+from isofield.records import BlockRecord, sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -30,19 +33,22 @@ BASELINES = ("nearest", "linear", "cubic")
 
 
 def measure_run(config: Sections, paths: RunPaths) -> None:
-    """Write metrics.json and metrics.parquet. Memory is bounded by one block and its surroundings."""
+    """Write metrics.json and metrics.parquet. Memory is bounded by one block per thread and its surroundings."""
     choose_device("cpu", config.run.threads_per_job)
     plan = Plan.load(paths.plan)
     measurer = Measurer(config, plan, paths)
     wanted = chosen_blocks(plan, config.quality.max_blocks)
     progress = Progress("measure", len(wanted), "blocks")
     rows = []
-    for done, index in enumerate(wanted, start=1):
-        rows.append(measurer.block(index))
-        progress.update(done)
+    # Records are read here, in one thread: packs are kept open for the next block.
+    known = ((index, measurer.store.read(index)) for index in wanted)
+    for row, part in in_parallel(measurer.alone, known, config.run.threads_per_job):
+        rows.append(row)
+        measurer.add(part)
+        progress.update(len(rows))
     measurer.spectra()
-    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False))
-    write_json(paths.metrics, {"made_from": config.mark, **measurer.summary()})
+    write_bytes_atomic(paths.block_metrics, pd.DataFrame(rows).to_parquet(index=False, write_page_checksum=True))
+    write_json(paths.metrics, sealed({"made_from": config.mark, **measurer.summary()}))
 
 
 def chosen_blocks(plan: Plan, at_most: int) -> list[int]:
@@ -67,19 +73,37 @@ class Measurer:
         self.bounds = plan.jobs.region or self.grid.bounds
         self.store = fitted_store(paths)
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
+        self._begin()
+        self.spectrum: dict[str, DirectionalSpectra] = {}
+        self.fsc: dict[str, DirectionalFsc] = {}
+
+    def _begin(self) -> None:
         methods = ("isotropic", *BASELINES)
         self.similarity = {name: Similarity(self.full_scale) for name in methods} if self.truth is not None else {}
         self.seams = SeamScore(self.axial.ratio)
         self.residual = {"isotropic": 0.0, "cubic": 0.0}
         self.n_residual = 0
-        self.spectrum: dict[str, DirectionalSpectra] = {}
 
-    def block(self, index: int) -> dict[str, object]:
-        """Row of one block, over what it owns."""
+    def alone(self, block: tuple[int, BlockRecord | None]) -> tuple[dict[str, object], Measurer]:
+        """Row of one block, and what it adds to the volume's figures; many threads may call this."""
+        part = copy.copy(self)
+        part._begin()
+        return part.block(*block), part
+
+    def add(self, part: Measurer) -> None:
+        """Count what was measured of a block. Sums are taken in the order of calls."""
+        for name, total in self.similarity.items():
+            total.merge(part.similarity[name])
+        self.seams.merge(part.seams)
+        for name in self.residual:
+            self.residual[name] += part.residual[name]
+        self.n_residual += part.n_residual
+
+    def block(self, index: int, record: BlockRecord | None) -> dict[str, object]:
+        """Row of one block with this record, over what it owns."""
         owned = self.grid[index].write_roi.intersect(self.bounds)
         region = owned.grown((MARGIN,) * 3).intersect(self.bounds)
         image = read_region(self.paths.isotropic, 0, region)
-        record = self.store.read(index)
         row: dict[str, object] = {
             "block_id": index,
             "state": record.state if record else "missing",
@@ -144,8 +168,11 @@ class Measurer:
         reached = self.plan.model.planes(self.axial, sections)
         begin, end = reached.start, reached.stop
         region = Roi((begin, *write_roi.offset[1:]), (end - begin, *write_roi.shape[1:]))  # type: ignore[arg-type]
-        matrix = self.plan.model.matrix(self.axial, sections, begin, end)
-        wanted = self.measured.grey(sections, region).astype(np.float64)
+        believed = [k for k, section in enumerate(sections) if section not in self.measured.bad]
+        if not believed:
+            return float("nan")
+        matrix = self.plan.model.matrix(self.axial, sections, begin, end)[believed]
+        wanted = self.measured.grey(sections, region)[believed].astype(np.float64)
         contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
         for name in self.residual:
             values = read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)
@@ -172,18 +199,23 @@ class Measurer:
         return max(scores, default=float("nan"))
 
     def spectra(self) -> None:
-        """Axial and lateral spectra of cubes spread over the volume."""
+        """Axial and lateral spectra of cubes spread over the volume, and their correlation with truth where it is known."""
         side = min(self.config.quality.spectrum_cube_vox, *self.bounds.shape)
         names = ["isotropic", "cubic"] + (["truth"] if self.truth is not None else [])
         self.spectrum = {name: DirectionalSpectra(side) for name in names}
+        self.fsc = {name: DirectionalFsc(side, self.plan.voxel_size_nm) for name in names[:2]} if self.truth is not None else {}
         rng = np.random.default_rng(0)
         for _ in range(self.config.quality.n_spectrum_cubes):
             corner = tuple(int(rng.integers(n - side + 1)) for n in self.bounds.shape)
             cube = Roi(corner, (side,) * 3).shifted(self.bounds.offset)  # type: ignore[arg-type]
-            self.spectrum["isotropic"].add(read_region(self.paths.isotropic, 0, cube))
-            self.spectrum["cubic"].add(self.baseline("cubic", cube))
+            images = {"isotropic": read_region(self.paths.isotropic, 0, cube), "cubic": self.baseline("cubic", cube)}
             if self.truth is not None and self.truth_region(cube).shape == cube.shape:
-                self.spectrum["truth"].add(self.truth_region(cube))
+                truth = self.truth_region(cube)
+                for name, fsc in self.fsc.items():
+                    fsc.add(images[name], truth)
+                images["truth"] = truth
+            for name, image in images.items():
+                self.spectrum[name].add(image)
 
     def summary(self) -> dict[str, object]:
         """Contents of metrics.json."""
@@ -205,15 +237,26 @@ class Measurer:
             "residual_rms_cubic": float(np.sqrt(self.residual["cubic"] / n)),
             "seam_score": self.seams.worst,
             "seam_score_by_axis": self.seams.by_axis(),
+            "seam_profile": self.seams.profile(),
             "overlap_rms": float(overlap),
             "spectral_ratio": {name: s.band_ratio(restored, 0.5) for name, s in self.spectrum.items()},
             "spectra": {
                 "frequency_per_vox": next(iter(self.spectrum.values())).frequency,
                 **{name: s.ratio() for name, s in self.spectrum.items()},
             },
+            **({"fsc": self._resolution()} if self.fsc else {}),
             "clipped_fraction": n_clipped / self.bounds.volume,
             "n_blocks": dict(states.most_common()),
             "n_measured_blocks": len(chosen_blocks(self.plan, self.config.quality.max_blocks)),
             "shape": self.plan.shape,
             "voxel_size_nm": self.plan.voxel_size_nm,
         }
+
+    def _resolution(self) -> dict[str, object]:
+        """Correlation with truth by frequency, per image and direction, and the resolution in nm at one half."""
+        found: dict[str, object] = {"frequency_per_vox": self.fsc["isotropic"].curve("axial")[0]}
+        for name, fsc in self.fsc.items():
+            for direction in ("axial", "lateral"):
+                curve = {"correlation": fsc.curve(direction)[1], "resolution_nm": fsc.cutoff_nm(direction, 0.5)}
+                found[f"{name}_{direction}"] = curve
+        return found

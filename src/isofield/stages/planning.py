@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from isofield.config import Sections
 from isofield.cost import memory, storage
+from isofield.defects.spec import BadSection
 from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.jobs import share
@@ -19,11 +21,13 @@ from isofield.omezarr.metadata import level_shapes
 from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.progress import say
-from isofield.records import fingerprint, publish_json_if_changed, write_bytes_atomic
+from isofield.records import fingerprint, publish_json_if_changed, sealed, write_bytes_atomic
 from isofield.source import open_source
 from isofield.source.volume import Volume, VolumeInfo
+from isofield.stages.inspecting import bad_sections
 from isofield.stages.profiles import Profile, profile_in_use
 from isofield.stages.sampling import empty_blocks, require_contrast, sample_crops
+from isofield.stages.tables import read_table
 
 
 def plan_run(config: Sections, paths: RunPaths) -> Plan:
@@ -32,15 +36,17 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     layout = lay_out(config, volume.info)
     _require_truth_alignment(volume, layout)
     profile = profile_in_use(config, layout)
-    grey = require_contrast(sample_crops(volume, config.intensity.n_sample_vox, config.run.seed), config.source.path)
+    bad = bad_sections(volume, config.sections)
+    crops = sample_crops(volume, config.intensity.n_sample_vox, config.run.seed, bad=frozenset(one.section for one in bad))
+    grey = require_contrast(crops, config.source.path)
     intensity = Intensity.from_samples(grey, config.intensity)
     empty = empty_blocks(volume, layout, config.blocks.empty_below)
     projected = project(config, layout, np.dtype(volume.info.dtype))
     _require_memory(config, projected)
-    plan = _compose(config, volume, layout, profile, intensity, empty, projected)
+    plan = _compose(config, volume, layout, profile, intensity, bad, empty, projected)
     table = block_table(plan, empty)
-    if publish_json_if_changed(paths.plan, plan) or not paths.blocks.exists():
-        write_bytes_atomic(paths.blocks, table.to_parquet(index=False))
+    if publish_json_if_changed(paths.plan, sealed(plan)) or not holds_table(paths.blocks):
+        write_bytes_atomic(paths.blocks, table.to_parquet(index=False, write_page_checksum=True))
     say(summary(plan))
     return plan
 
@@ -51,6 +57,7 @@ def _compose(
     layout: Layout,
     profile: Profile,
     intensity: Intensity,
+    bad: list[BadSection],
     empty: np.ndarray,
     projected: dict[str, float],
 ) -> Plan:
@@ -58,8 +65,9 @@ def _compose(
     # The profile that is simulated with is among the profile's facts, wherever its file lies.
     simulate = config.source.simulate and config.source.simulate.model_dump(include={"factor", "operator"})
     width = profile.kernel_nm or profile.fwhm_vox
+    believed = [[one.section for one in bad]] if bad else []
     of_volume = fingerprint(
-        info.identity, config.source.channel, simulate, layout.axial.ratio, profile.operator, width, intensity
+        info.identity, config.source.channel, simulate, layout.axial.ratio, profile.operator, width, intensity, *believed
     )
     # Which sections a block is fitted to follows from its place alone, unless their profiles reach beyond them.
     neglected = [NEGLIGIBLE] if max(profile.model(layout).overreach_vox) else []
@@ -90,6 +98,7 @@ def _compose(
         pyramid_span=layout.jobs.pyramid_span,
         region=layout.jobs.region and (tuple(layout.jobs.region.offset), tuple(layout.jobs.region.shape)),
         empty_below=config.blocks.empty_below,
+        bad_sections=tuple(bad),
         has_truth=volume.truth is not None,
         projected=projected,
         fingerprints={"volume": of_volume, "geometry": of_geometry},
@@ -121,6 +130,15 @@ def block_table(plan: Plan, empty: np.ndarray) -> pd.DataFrame:
             begin, end = grid.spans(axis, margin[axis])[positions[axis]].T
             columns |= {f"{name}_offset_{letter}": begin, f"{name}_shape_{letter}": end - begin}
     return pd.DataFrame(columns)
+
+
+def holds_table(path: Path) -> bool:
+    """Whether the table of blocks is there and whole."""
+    try:
+        read_table(path, "plan")
+    except InputError:
+        return False
+    return True
 
 
 def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, float]:

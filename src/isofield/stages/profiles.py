@@ -31,7 +31,7 @@ class Profile:
 def profile_in_use(config: Sections, layout: Layout) -> Profile:
     """The profile that is configured. Raises InputError for a file that holds none, and for a profile that does not fit."""
     voxel_nm = float(layout.voxel_size_nm)
-    choice, fwhm_nm = kernel_in_force(config.source, config.measurement), config.measurement.fwhm_nm
+    choice, fwhm_nm = kernel_in_force(config.source, config.measurement), config.measurement.width_nm
     profile = Profile(
         operator_in_force(config.source, config.measurement),
         fwhm_nm / voxel_nm if fwhm_nm else None,

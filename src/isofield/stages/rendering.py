@@ -20,7 +20,7 @@ from isofield.fieldstore import FieldStore
 from isofield.geometry import ZYX, Roi, exact_nm
 from isofield.intensity import to_dtype
 from isofield.plan import Plan
-from isofield.stages.blending import BlockRenderer
+from isofield.stages.blending import INTERPOLATED, BlockRenderer
 from isofield.stages.blocks_io import MeasuredBlocks
 
 KEPT_FIELDS = 8
@@ -122,12 +122,13 @@ class PointRenderer:
         return values + self.measured.base_at(points) if field.over_interpolation else values
 
     def field(self, index: int) -> Fields | None:
-        """The field of a block; None where it was skipped. Raises InputError where it is missing or was not kept."""
+        """The field of a block; None where the sections are interpolated. Raises InputError where it is missing or was not kept."""
         if index not in self.kept:
             while len(self.kept) >= KEPT_FIELDS:
                 self.kept.popitem(last=False)
-            skipped = self.blocks.mark(index).startswith("skipped")
-            self.kept[index] = None if skipped else unpack_field(kept_payload(self.blocks.store, index), self.device)
+            self.blocks.mark(index)
+            interpolated = self.blocks.state(index) in INTERPOLATED
+            self.kept[index] = None if interpolated else unpack_field(kept_payload(self.blocks.store, index), self.device)
         self.kept.move_to_end(index)
         return self.kept[index]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
+
 import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.parallel import in_parallel, own_cores
 from isofield.plan import Layout
 from isofield.source.volume import Volume
 
@@ -20,22 +24,24 @@ def spread(k: int) -> float:
     return (k * 0.6180339887498949 + 0.5) % 1.0
 
 
-def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1) -> list[np.ndarray]:
+def sample_crops(
+    volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX, n_sections: int = 1, bad: Collection[int] = ()
+) -> list[np.ndarray]:
     """XY crops spread over the measured volume (its first channel), about `n_vox` voxels in all, as stored.
 
-    Each is a stack (sections, Y, X) of `n_sections` consecutive sections. Sections are visited in an order that spreads
-    evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox` is returned
-    whole, as one stack. Of a volume parts of which were never written, crops come from the chunks that are there.
+    Each is a stack (sections, Y, X) of `n_sections` consecutive sections, cut where one is bad. Sections are visited in an order
+    that spreads evenly from the first crop on; places within them are random in `seed`. A volume that is smaller than `n_vox`
+    is returned whole, as one stack. Of a volume parts of which were never written, crops come from the chunks that are there.
     """
     depth, height, width = volume.info.shape_zyx
     if depth * height * width <= n_vox:
-        return [volume.read(Roi(ZYX(0, 0, 0), ZYX(depth, height, width)))[0]]
+        return _without(volume.read(Roi(ZYX(0, 0, 0), ZYX(depth, height, width)))[0], 0, bad)
     deep, crop_y, crop_x = min(n_sections, depth), min(crop_vox, height), min(crop_vox, width)
     n_crops = max(1, n_vox // (deep * crop_y * crop_x))
     rng = np.random.default_rng([seed, n_crops])
     crop = ZYX(deep, crop_y, crop_x)
     written = None if volume.occupied is None or volume.occupied.there.all() else np.argwhere(volume.occupied.there)
-    crops = []
+    corners = []
     for k in range(n_crops):
         even = spread(k)
         if written is None or not len(written):
@@ -45,12 +51,22 @@ def sample_crops(volume: Volume, n_vox: int, seed: int, crop_vox: int = CROP_VOX
             chunk = written[int(even * len(written))] * volume.occupied.chunk  # type: ignore[union-attr]
             slack = np.maximum(np.array(volume.occupied.chunk) - crop, 0)  # type: ignore[union-attr]
             z, y, x = np.minimum(chunk + rng.integers(slack + 1), np.array(volume.info.shape_zyx) - crop).tolist()
-        crops.append(volume.read(Roi(ZYX(z, y, x), crop))[0])
-    return crops
+        corners.append(ZYX(z, y, x))
+    stacks = in_parallel(lambda corner: volume.read(Roi(corner, crop))[0], corners, own_cores())
+    return [run for corner, stack in zip(corners, stacks, strict=True) for run in _without(stack, corner.z, bad)]
+
+
+def _without(stack: np.ndarray, first: int, bad: Collection[int]) -> list[np.ndarray]:
+    """The runs of good sections of a stack that begins with section `first`."""
+    cuts = [k for k in range(len(stack)) if first + k in bad]
+    runs = itertools.pairwise([-1, *cuts, len(stack)])
+    return [stack[before + 1 : behind] for before, behind in runs if behind > before + 1]
 
 
 def require_contrast(crops: list[np.ndarray], name: str) -> np.ndarray:
     """All sampled voxels in one array; refuses samples that hold NaN, infinity or a single value."""
+    if not crops:
+        raise InputError("source", name, "has no good section where it was sampled", "Shorten sections.bad")
     grey = np.concatenate([crop.ravel() for crop in crops])
     if not np.isfinite(grey).all():
         raise InputError("source", name, "holds NaN or infinite voxels", "Replace them, or choose a region without them")
@@ -82,9 +98,10 @@ def empty_blocks(volume: Volume, layout: Layout, empty_below: float | None) -> n
     per_block = [pairs[:, 1] - pairs[:, 0] for pairs in measured]
     n_vox = np.einsum("zyx,z,y,x->", written.astype(np.int64), *per_block)
     if n_vox <= LOOK_VOX:
-        for place in np.argwhere(written):
-            box = Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, place, strict=True)), strict=True))
-            empty[tuple(place)] = _looks_empty(volume, box, empty_below)
+        places = np.argwhere(written)
+        boxes = (Roi.between(*zip(*(pairs[i] for pairs, i in zip(measured, p, strict=True)), strict=True)) for p in places)
+        found = in_parallel(lambda box: _looks_empty(volume, box, empty_below), boxes, own_cores())
+        empty[tuple(places.T)] = np.fromiter(found, bool, len(places))
     return np.array([blocks.number(blocks.box.offset + place) for place in np.argwhere(empty)], int)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from isofield import __version__
 from isofield.config import Sections
+from isofield.defects.filling import run_lengths
 from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
@@ -21,7 +22,7 @@ from isofield.prior.patches import LateralDegradation, PatchSampler
 from isofield.prior.spec import PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
-from isofield.records import fingerprint, sha256_file, write_bytes_atomic, write_json
+from isofield.records import fingerprint, sealed, sha256_file, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.source.paths import expand
 from isofield.stages.device import choose_device
@@ -97,7 +98,8 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampl
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
     write_bytes_atomic(paths.prior, init.read_bytes())
     own = {"made_from": config.mark, "volume": plan.fingerprints["volume"], "init_sha256": sha256_file(init)}
-    write_json(paths.prior_facts, {**about, **own, "version": __version__, "final_loss": None})
+    own["sha256"] = sha256_file(paths.prior)
+    write_json(paths.prior_facts, sealed({**about, **own, "version": __version__, "final_loss": None}))
 
 
 def init_path(spec: PriorSpec) -> Path | None:
@@ -119,12 +121,14 @@ def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
     deep = 1 + 4 * config.prior.neighbours
-    pool = [contrast.normalise(crop) for crop in sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep)]
+    bad = frozenset(one.section for one in plan.bad_sections)
+    crops = sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep, bad=bad)
+    pool, gaps = [contrast.normalise(crop) for crop in crops], run_lengths(bad)
     pool = [crop for crop in pool if crop.min() < crop.max()]
     lateral = volume.info.shape[2:]
     patch = config.prior.patch_vox
     while patch >= MIN_PATCH_VOX:
-        degradation = LateralDegradation(plan.model, patch)
+        degradation = LateralDegradation(plan.model, patch, gaps)
         if pool and max(lateral) >= degradation.length and min(lateral) >= patch:
             if patch < config.prior.patch_vox:
                 say(f"train: patches of {patch} instead of {config.prior.patch_vox} voxels, sections are {lateral}")
@@ -166,18 +170,16 @@ def publish(
     if init := init_path(config.prior):
         facts["init_sha256"] = sha256_file(init)
     write_bytes_atomic(paths.prior, pack_prior(state.average, config.prior, facts))
-    write_json(
-        paths.prior_facts,
-        {
-            **facts,
-            "made_from": config.mark,
-            "version": __version__,
-            "spec": config.prior,
-            "sigma_data": state.average.sigma_data,
-            "sigma_residual": state.average.sigma_residual,
-            "final_loss": state.losses[-1] if state.losses else None,
-        },
-    )
+    more = {
+        "sha256": sha256_file(paths.prior),
+        "made_from": config.mark,
+        "version": __version__,
+        "spec": config.prior,
+        "sigma_data": state.average.sigma_data,
+        "sigma_residual": state.average.sigma_residual,
+        "final_loss": state.losses[-1] if state.losses else None,
+    }
+    write_json(paths.prior_facts, sealed({**facts, **more}))
 
 
 def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from isofield.errors import InputError
 from isofield.storage.uri import RefusedError
@@ -107,6 +107,18 @@ class RemotePlace:
     def locate(self, key: str) -> str:
         return f"{self.uri}/{key}" if key else self.uri
 
+    def open(self) -> BinaryIO:
+        """What lies here, as a file to read from: in pieces of 1 MiB, some of which are kept. Raises FileNotFoundError."""
+        with self.reporting(""):
+            return self._fs.open(self.uri, "rb", block_size=2**20, cache_type="blockcache", cache_options={"maxblocks": 64})
+
+    def state(self) -> tuple[int, str]:
+        """Size in bytes of what lies here, and what the server calls its present content."""
+        with self.reporting(""):
+            about = self._fs.info(self.uri)
+        marks = (about.get(name) for name in ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified", "LastModified", "mtime"))
+        return about["size"] or 0, str(next((mark for mark in marks if mark), ""))
+
     def zarr_store(self) -> FsspecStore:
         from zarr.storage import FsspecStore
 
@@ -160,6 +172,11 @@ class RemotePlace:
         return self.uri.partition(":")[0].replace("https", "http")
 
     @property
+    def anonymous(self) -> bool:
+        """Whether requests to S3 go out unsigned."""
+        return self._scheme == "s3" and not _has_s3_credentials()
+
+    @property
     def _fs(self) -> AsyncFileSystem:
         return self._filesystem(asynchronous=False)
 
@@ -167,7 +184,7 @@ class RemotePlace:
         try:
             import fsspec
 
-            anonymous = {"anon": True} if self._scheme == "s3" and not _has_s3_credentials() else {}
+            anonymous = {"anon": True} if self.anonymous else {}
             return fsspec.filesystem(self.uri.partition(":")[0], asynchronous=asynchronous, use_listings_cache=False, **anonymous)
         except ImportError as error:
             extra = _EXTRA[self._scheme]

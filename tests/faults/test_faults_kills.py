@@ -1,0 +1,67 @@
+"""Stages killed, terminated and interrupted at random moments: run again, they end with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import pytest
+from faulty_run import STAGES, FaultyRun, difference
+from ledger import SAME
+
+AT_OPERATIONS, AT_MOMENTS = 6, 2
+
+
+def ends_as_undisturbed(run: FaultyRun, undisturbed, stage: str) -> None:
+    """Run a stage once more, to its end, and compare all that is there."""
+    ended = run.stage(stage)
+    assert ended.status == 0, ended.text
+    assert difference(run.digest(), undisturbed.digests[undisturbed.after(stage)]) == []
+
+
+def killed(run: FaultyRun, stage: str, dice, undisturbed, how: str) -> bool:
+    """Kill a stage once; whether it was still alive to be killed."""
+    if how == "operation":
+        fate = {"kill_at": dice.randrange(max(1, undisturbed.n_operations[stage]))}
+    else:
+        fate = {"after_s": dice.uniform(0, undisturbed.seconds[stage]), "signal": how}
+    print(stage, fate)
+    return run.stage(stage, **fate).status != 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_random_it_ends_with_the_same_bytes(run, undisturbed, dice, ledger, stage):
+    wanted = ["operation"] * AT_OPERATIONS + ["SIGKILL"] * AT_MOMENTS
+    while wanted:
+        run.restore(undisturbed.before[stage])
+        # One to three kills in a row, then to the end.
+        for _ in range(dice.randint(1, 3)):
+            if wanted and killed(run, stage, dice, undisturbed, wanted[-1]):
+                how = wanted.pop()
+                what = "SIGKILL at a file operation" if how == "operation" else "SIGKILL at any time"
+                ledger.note(what, stage, SAME, kills=1)
+        ends_as_undisturbed(run, undisturbed, stage)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_asked_to_end_it_ends_with_the_same_bytes(run, undisturbed, dice, ledger, stage, name):
+    """As a scheduler and a person do; fit and train then save what they have, which another test looks at."""
+    run.restore(undisturbed.before[stage])
+    for _ in range(20):
+        if killed(run, stage, dice, undisturbed, name):
+            ledger.note(f"{name} at any time", stage, SAME, kills=1)
+            break
+        run.restore(undisturbed.before[stage])
+    else:
+        pytest.fail("the stage was never alive when the signal was sent")
+    ends_as_undisturbed(run, undisturbed, stage)
+
+
+@pytest.mark.parametrize("stage", ["fit", "blend"])
+def test_killed_twice_it_ends_with_the_same_bytes(run, undisturbed, dice, stage):
+    """The quick one of these tests, in every run of the suite."""
+    run.restore(undisturbed.before[stage])
+    assert killed(run, stage, dice, undisturbed, "operation")
+    assert difference(run.digest(), undisturbed.digests[undisturbed.after(stage)]) != [], "nothing was left to be done"
+    killed(run, stage, dice, undisturbed, "SIGKILL")
+    ends_as_undisturbed(run, undisturbed, stage)
