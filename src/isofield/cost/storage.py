@@ -57,12 +57,12 @@ def n_image_shards(config: Config | Sections, layout: Layout) -> int:
 
 
 def n_chunk_files(config: Config | Sections, layout: Layout) -> int:
-    """Chunks of all levels of the result where each is a file, in OME-Zarr 0.4; 0 where shards are."""
+    """Chunks of all levels of the result, and of its labels, where each is a file, in OME-Zarr 0.4; 0 where shards are."""
     output = config.output
     if output.ome_zarr == "0.5":
         return 0
     shapes = level_shapes(made_shape(layout), output.pyramid_min_vox)
-    return sum(prod(ceil(side / output.chunk_vox) for side in shape) for shape in shapes)
+    return 2 * sum(prod(ceil(side / output.chunk_vox) for side in shape) for shape in shapes)
 
 
 def n_files(config: Config | Sections, layout: Layout) -> int:

@@ -122,7 +122,7 @@ class PointRenderer:
         return values + self.measured.base_at(points) if field.over_interpolation else values
 
     def field(self, index: int) -> Fields | None:
-        """The field of a block; None where the sections are interpolated. Raises InputError where it is missing or was not kept."""
+        """The field of a block; None where sections are interpolated. Raises InputError where it is missing or was not kept."""
         if index not in self.kept:
             while len(self.kept) >= KEPT_FIELDS:
                 self.kept.popitem(last=False)
