@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +23,36 @@ def axis_windows(length: int, core: int, overlap: int) -> list[tuple[int, np.nda
     raw = []
     for begin, end in itertools.pairwise(faces):
         first, last = max(0, begin - overlap), min(length, end + overlap)
-        centre = np.arange(first, last) + 0.5
-        weights = np.ones(last - first)
-        if overlap and begin > 0:
-            weights *= np.clip((centre - begin + overlap) / (2 * overlap), 0, 1)
-        if overlap and end < length:
-            weights *= np.clip((end + overlap - centre) / (2 * overlap), 0, 1)
-        raw.append((first, weights))
+        raw.append((first, _ramps(np.arange(first, last) + 0.5, begin, end, length, overlap)))
     total = np.zeros(length)
     for first, weights in raw:
         total[first : first + len(weights)] += weights
     return [(first, (weights / total[first : first + len(weights)]).astype(np.float32)) for first, weights in raw]
+
+
+def _ramps(at: np.ndarray, begin: int, end: int, length: int, overlap: int) -> np.ndarray:
+    """Weight of what owns [begin, end) at positions `at`, before all are made to sum to one. float64."""
+    weights = np.ones(len(at))
+    if overlap and begin > 0:
+        weights *= np.clip((at - begin + overlap) / (2 * overlap), 0, 1)
+    if overlap and end < length:
+        weights *= np.clip((end + overlap - at) / (2 * overlap), 0, 1)
+    return weights
+
+
+def axis_weights_at(at: np.ndarray, position: int, length: int, core: int, overlap: int) -> np.ndarray:
+    """Window of the block at `position` along an axis, anywhere from 0 to `length` and not at voxel centres alone. float32.
+
+    At voxel centres it is `axis_windows`, and nought where that is not defined. Without overlap a face belongs to what follows.
+    """
+    faces = [*range(0, length, core), length]
+    if not overlap:
+        first, last = faces[position], faces[position + 1]
+        return ((at >= first) & ((at < last) | (last == length))).astype(np.float32)
+    near = [(b, e) for b, e in itertools.pairwise(faces) if b - overlap <= at.max() and at.min() <= e + overlap]
+    total = sum(_ramps(at, begin, end, length, overlap) for begin, end in near)
+    own = _ramps(at, faces[position], faces[position + 1], length, overlap)
+    return (own / total).astype(np.float32)
 
 
 class Windows:
@@ -57,6 +76,12 @@ class Windows:
             first, window = axis[position]
             parts.append(window[begin - first : end - first])
         return parts[0][:, None, None] * parts[1][None, :, None] * parts[2][None, None, :]
+
+    def weights_at(self, index: int, points: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Weights of block `index` along z, y and x at positions in voxels of the volume; their product is its window."""
+        place, grid = self.grid.position(index), self.grid
+        axes = zip(points, place, grid.shape, grid.core, strict=True)
+        return [axis_weights_at(at, position, length, core, self.overlap) for at, position, length, core in axes]
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,12 @@ def interpolation_matrix(axial: AxialMap, sections: range, begin: int, end: int,
     Rows sum to 1. Beyond the centres of the first and last section the value is held constant. cubic is the interpolating
     B-spline with mirror boundary (scipy.ndimage's), so give SPLINE_REACH more sections than the planes touch.
     """
-    n = len(sections)
-    at = np.clip(section_positions(axial, begin, end) - sections.start, 0, n - 1)
+    return interpolation_rows(section_positions(axial, begin, end) - sections.start, len(sections), kind)
+
+
+def interpolation_rows(at: np.ndarray, n: int, kind: Kind = "cubic") -> np.ndarray:
+    """Matrix (len(at), n) that interpolates n samples at the positions `at`: 0.0 is the first, n - 1 the last. See above."""
+    at = np.clip(at, 0, n - 1)
     if kind == "nearest":
         nearest = np.clip(np.floor(at + 0.5).astype(int), 0, n - 1)
         return np.eye(n)[nearest]

@@ -129,6 +129,9 @@ class Plan(Spec):
     made_from: str = Field(description="mark of the configuration that was planned from")
     run_name: str
     source: dict[str, Any] = Field(description="uri, format, shape, dtype, voxel size and identity of the measured volume")
+    source_spec: dict[str, Any] = Field(
+        default_factory=dict, description="the configuration's section source, by which the volume is opened again"
+    )
     ratio: str = Field(description="section thickness / output voxel size, an exact fraction")
     operator: str
     fwhm_vox: float | None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isofield.errors import InputError
 from isofield.fieldstore import RECORDS, FieldStore
+from isofield.omezarr.keys import shard_keys
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, sha256_file
@@ -174,6 +176,14 @@ def _readable(path: Path) -> dict:
     return record if isinstance(record, dict) else {}
 
 
+def _sha256(files: Sequence[Path]) -> str:
+    """sha256 (64 hex digits) of the bytes of several files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """Whether a shard is as its job left it; one whose time changed since the job's record is read and compared.
 
@@ -182,14 +192,15 @@ def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     """
     if isinstance(paths.isotropic, str):
         return True
-    key = ("0", "c", *(str(o // shard["side"]) for o in shard["offset"]))
     labels = shard.get("labels")
-    if labels is None or not _file_holds(paths.isotropic.joinpath("labels", "origin", *key), labels, recorded_ns):
+    keys = shard_keys(0, shard["offset"], shard["shape"], shard["side"], shard.get("chunk"))
+    if labels is None or not _files_hold(paths.isotropic / "labels" / "origin", keys, labels, recorded_ns):
         return False
-    return _file_holds(paths.isotropic.joinpath(*key), shard, recorded_ns)
+    return _files_hold(paths.isotropic, keys, shard, recorded_ns)
 
 
-def _file_holds(file: Path, about: dict, recorded_ns: int) -> bool:
-    if not file.exists() or file.stat().st_size != about["bytes"]:
+def _files_hold(folder: Path, keys: Sequence[str], about: dict, recorded_ns: int) -> bool:
+    files = [folder / key for key in keys]
+    if not all(file.exists() for file in files) or sum(file.stat().st_size for file in files) != about["bytes"]:
         return False
-    return file.stat().st_mtime_ns <= recorded_ns or sha256_file(file) == about["sha256"]
+    return all(file.stat().st_mtime_ns <= recorded_ns for file in files) or _sha256(files) == about["sha256"]

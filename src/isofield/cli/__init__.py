@@ -16,6 +16,7 @@ from isofield.cli.completion import add_completion
 from isofield.cli.estimate import add_estimate
 from isofield.cli.init import add_init
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config, add_json, add_run
+from isofield.cli.output import add_output
 from isofield.cli.teaching import teach
 from isofield.cli.verify import add_verify
 from isofield.config import Config, Sections, load_config, load_sections
@@ -108,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     view.set_defaults(run=_run_view)
     add_verify(commands)
     add_benchmark(commands)
+    add_output(commands)
     defaults = commands.add_parser("config", help="print every configuration key with its default, unit and meaning")
     defaults.add_argument("--schema", action="store_true", help="print the JSON schema instead")
     defaults.add_argument("--table", action="store_true", help="print a Markdown table instead")

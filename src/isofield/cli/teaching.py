@@ -29,6 +29,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "status": ("isofield status results/my_volume", "isofield status results/my_volume --json"),
     "view": ("isofield view results/my_volume --open", "isofield view results/my_volume --port 8123"),
+    "render": (
+        "isofield render results/my_volume --voxel-size-nm 5 --out my_volume_5nm.ome.zarr",
+        "isofield render results/my_volume --voxel-size-nm 40,8,8 --roi 40:80,0:160,0:160 --out part.ome.zarr",
+    ),
+    "export": (
+        "isofield export results/my_volume --roi 40:120,0:160,0:160 --to part.tif",
+        "isofield export results/my_volume --level 1 --to my_volume.precomputed --sharded",
+    ),
+    "check-readers": ("isofield check-readers results/my_volume", "isofield check-readers my_volume_5nm.ome.zarr --json"),
     "benchmark": ("isofield benchmark speed --help", "isofield benchmark quality --help"),
     "benchmark quality": (
         "isofield benchmark quality --volume isotropic.ome.tif --factors 4,8 --train-minutes 5 --out results/quality",

@@ -9,7 +9,16 @@ import numpy as np
 
 from isofield.config import Config
 from isofield.cost.rules import RuleCost, rule_costs
-from isofield.cost.storage import STORED_SHARE, fields_bytes, image_bytes, made_shape, n_files, n_files_running, n_image_shards
+from isofield.cost.storage import (
+    STORED_SHARE,
+    fields_bytes,
+    image_bytes,
+    made_shape,
+    n_chunk_files,
+    n_files,
+    n_files_running,
+    n_image_shards,
+)
 from isofield.geometry import ZYX
 from isofield.omezarr.metadata import level_shapes
 from isofield.plan import Layout
@@ -59,6 +68,7 @@ class Estimate:
     image_bytes: int
     stored_share: float
     n_image_shards: int
+    n_chunk_files: int
     n_files: int
     n_files_running: int
     speed: Speed
@@ -123,6 +133,7 @@ def estimate(config: Config, info: VolumeInfo, layout: Layout, speed: Speed, mac
         image_bytes=image_bytes(level_shapes(made, config.output.pyramid_min_vox), itemsize),
         stored_share=STORED_SHARE[np.dtype(info.dtype).str[1:]],
         n_image_shards=n_image_shards(config, layout),
+        n_chunk_files=n_chunk_files(config, layout),
         n_files=n_files(config, layout),
         n_files_running=n_files_running(config, layout, at_once["fit"]),
         speed=speed,
@@ -147,6 +158,7 @@ def lines(found: Estimate) -> list[str]:
     """The estimate for a person."""
     z, y, x = found.measured_voxel_nm
     machines = found.machines
+    per_chunk = f", {found.n_chunk_files} chunks of OME-Zarr 0.4, which knows no shards" if found.n_chunk_files else ""
     who = f"{machines.n_gpus} GPU{'s' * (machines.n_gpus != 1)} and " if found.gpu_hours else ""
     speed = found.speed
     rows = [("rule", "jobs", "each lasts", "GPU hours", "CPU hours", "memory each")]
@@ -177,7 +189,8 @@ def lines(found: Estimate) -> list[str]:
         f"fields    {size(found.fields_bytes)}, {'kept' if found.keep_fields else 'until the image is complete'}",
         f"image     {size(found.stored_bytes)} with all levels, assuming that it is stored in {found.stored_share:g} of "
         f"{size(found.image_bytes)}",
-        f"files     at most {found.n_files} when finished (2 per shard, 10 per job), {found.n_files_running} on the way",
+        f"files     at most {found.n_files} when finished (2 per shard, 10 per job{per_chunk}), "
+        f"{found.n_files_running} on the way",
         f"speed     a fit job {speed.fit_vox_per_s / 1e6:.2f} Mvoxel/s on {speed.device}, a blend job "
         f"{speed.blend_vox_per_s / 1e6:.2f}, a training step {speed.training_step_s:.3f} s: {speed.basis}",
         *(f"warning   {text}" for text in found.warnings()),

@@ -16,7 +16,8 @@ from isofield.plan import Layout
 SINGLE_JOBS = 8
 """Jobs beside fit, blend and pyramid: plan, train, canvas, finish, measure, report, verify, tidy."""
 FILES_PER_SHARD, FILES_PER_JOB, FILES_PER_RUN = 2, 10, 80
-"""At most: a shard and its labels; of a job its outputs, log, timing and what Snakemake notes of each; metadata and the rest."""
+"""At most: a shard and its labels (in OME-Zarr 0.4 also their chunks, each a file); of a job its outputs, log, timing and what
+Snakemake notes of each; metadata and the rest."""
 FIELD_HEADER_BYTES = 4096
 """What a field's file, and its record, say beside its numbers."""
 STORED_SHARE = {"u1": 0.95, "i1": 0.95, "u2": 0.65, "i2": 0.65, "f4": 0.9, "f8": 0.9}
@@ -55,10 +56,20 @@ def n_image_shards(config: Config | Sections, layout: Layout) -> int:
     return sum(len(shards_in(ZYX(*shape), output.shard_vox, None)) for shape in shapes)
 
 
+def n_chunk_files(config: Config | Sections, layout: Layout) -> int:
+    """Chunks of all levels of the result, and of its labels, where each is a file, in OME-Zarr 0.4; 0 where shards are."""
+    output = config.output
+    if output.ome_zarr == "0.5":
+        return 0
+    shapes = level_shapes(made_shape(layout), output.pyramid_min_vox)
+    return 2 * sum(prod(ceil(side / output.chunk_vox) for side in shape) for shape in shapes)
+
+
 def n_files(config: Config | Sections, layout: Layout) -> int:
     """Files of a finished run, at most."""
     n_jobs = layout.n_fit_jobs + layout.n_blend_jobs + len(layout.jobs.pyramid) + SINGLE_JOBS
-    return FILES_PER_SHARD * n_image_shards(config, layout) + FILES_PER_JOB * n_jobs + FILES_PER_RUN
+    in_image = FILES_PER_SHARD * n_image_shards(config, layout) + n_chunk_files(config, layout)
+    return in_image + FILES_PER_JOB * n_jobs + FILES_PER_RUN
 
 
 def n_files_running(config: Config | Sections, layout: Layout, n_parallel: int) -> int:

@@ -1,4 +1,4 @@
-"""Labels beside the image: where each voxel comes from, as NGFF 0.5 has label images.
+"""Labels beside the image: where each voxel comes from, as NGFF has label images.
 
 `labels/origin` has the levels, chunks and shards of the image, in uint8. Values ascend with the distance from what was measured:
 a coarser voxel has the highest of those it stands for, and is no better than the worst of them. 0 is what has not been made.
@@ -6,23 +6,21 @@ a coarser voxel has the highest of those it stands for, and is no better than th
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from isofield.omezarr.metadata import NGFF_VERSION
-from isofield.omezarr.spec import OutputSpec
+from isofield.omezarr.layout import GROUP_KEY, group_files, read_group
+from isofield.omezarr.metadata import ome_of
+from isofield.omezarr.spec import NgffVersion, OutputSpec
 from isofield.omezarr.store import Location, canvas_files, create_canvas
-from isofield.records import json_bytes
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
 
 NAME = "origin"
 FOLDER = "labels"
-LISTED = {"version": NGFF_VERSION, "labels": [NAME]}
 HOW = {
     "description": "Each voxel is the highest of those of the finer level's 2x2x2 voxels that exist.",
     "method": "isofield.omezarr.pyramid.downsample_shard",
@@ -67,41 +65,47 @@ def create_labels(
     where = location(image)
     sizes = {"voxel_size_nm": voxel_size_nm, "origin_nm": origin_nm, "replace": replace}
     create_canvas(where, shape, "uint8", spec, name=NAME, **sizes)
-    _write_attributes(place_of(where, "output.path"), _described)
-    _write_attributes(place_of(image, "output.path") / FOLDER, lambda attributes: {"ome": LISTED})
+    _write_attributes(place_of(where, "output.path"), spec.ome_zarr, _described)
+    _write_attributes(place_of(image, "output.path") / FOLDER, spec.ome_zarr, lambda attributes: _listed(spec.ome_zarr))
 
 
 def label_files(
     shape: Sequence[int], spec: OutputSpec, *, voxel_size_nm: Sequence[float], origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
 ) -> dict[str, bytes]:
     """What `create_labels` writes: key, within the image -> bytes of the metadata of all groups and levels."""
+    version = spec.ome_zarr
     files = canvas_files(shape, "uint8", spec, name=NAME, voxel_size_nm=voxel_size_nm, origin_nm=origin_nm)
-    group = json.loads(files["zarr.json"])
-    group["attributes"] = _described(group["attributes"])
-    listed = {"attributes": {"ome": LISTED}, "zarr_format": 3, "node_type": "group"}
-    own = {f"{FOLDER}/{NAME}/{key}": data for key, data in {**files, "zarr.json": json_bytes(group)}.items()}
-    return {f"{FOLDER}/zarr.json": json_bytes(listed), **own}
+    document = json.loads(files[GROUP_KEY[version]])
+    described = group_files(version, _described(document["attributes"] if version == "0.5" else document))
+    own = {f"{FOLDER}/{NAME}/{key}": data for key, data in (files | described).items()}
+    return {f"{FOLDER}/{key}": data for key, data in group_files(version, _listed(version)).items()} | own
+
+
+def _listed(version: NgffVersion) -> dict[str, Any]:
+    """Attributes of the folder of labels."""
+    return {"labels": [NAME]} if version == "0.4" else {"ome": {"version": version, "labels": [NAME]}}
 
 
 def _described(attributes: dict[str, Any]) -> dict[str, Any]:
     """Attributes of an image as those of a label image."""
-    ome = attributes["ome"]
+    ome = ome_of(attributes)
     for entry in ome["multiscales"]:
         if "type" in entry:
             entry |= {"type": "maximum", "metadata": HOW}
     colours = [{"label-value": value, "rgba": list(origin.rgba)} for value, origin in ORIGINS.items()]
     properties = [{"label-value": value, "name": o.name, "description": o.words} for value, o in ORIGINS.items()]
-    ome["image-label"] = {"colors": colours, "properties": properties, "source": {"image": "../../"}}
+    # In 0.4 every part of the metadata says its version.
+    version = {} if "ome" in attributes else {"version": "0.4"}
+    ome["image-label"] = {**version, "colors": colours, "properties": properties, "source": {"image": "../../"}}
     return attributes
 
 
-def _write_attributes(place: Place, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def _write_attributes(place: Place, version: NgffVersion, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Give the group at `place` what `change` makes of its attributes; written only if that is something else."""
-    before = place.read("zarr.json")
-    document = json.loads(before) if before else {"attributes": {}, "zarr_format": 3, "node_type": "group"}
-    document["attributes"] = change(document["attributes"])
-    if json_bytes(document) != before:
-        place.write("zarr.json", json_bytes(document))
+    _, attributes = read_group(place, "Delete it and run the canvas stage again") or (version, {})
+    for key, content in group_files(version, change(attributes)).items():
+        if place.read(key) != content:
+            place.write(key, content)
 
 
 def highest_2x2x2(fine: np.ndarray) -> np.ndarray:

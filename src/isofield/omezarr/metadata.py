@@ -1,4 +1,4 @@
-"""NGFF 0.5 group metadata, and where every voxel of every level lies in the world.
+"""NGFF group metadata, 0.5 and 0.4, and where every voxel of every level lies in the world.
 
 The world is in nm. Its origin is the outer *edge* of the measured volume's first voxel. NGFF places a voxel
 by its *centre*, so voxel 0 of level k, `scale = voxel_size_nm * 2**k` wide, has `translation = origin_nm +
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from isofield.geometry import ZYX
+from isofield.omezarr.spec import NgffVersion
 
 AXES = ("z", "y", "x")
 PROVENANCE_KEY = "isofield"
-NGFF_VERSION = "0.5"
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,20 @@ def group_attributes(
     origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
     window: DisplayWindow | None = None,
     provenance: Mapping[str, Any] | None = None,
+    version: NgffVersion = "0.5",
 ) -> dict[str, Any]:
-    """Attributes of an image group: `ome` as NGFF 0.5 has it; `isofield`, how the image was made.
+    """Attributes of an image group: what NGFF wants, in 0.5 below `ome`; `isofield`, how the image was made.
 
     voxel_size_nm (z, y, x) of level 0; origin_nm (z, y, x) the world position of the image's first edge.
     """
-    ome: dict[str, Any] = {
-        "version": NGFF_VERSION,
-        "multiscales": [multiscale(name, n_levels, voxel_size_nm, origin_nm)],
-    }
-    if window is not None:
-        ome["omero"] = omero(name, window)
-    return {"ome": ome, PROVENANCE_KEY: dict(provenance or {})}
+    entry = multiscale(name, n_levels, voxel_size_nm, origin_nm)
+    made = {PROVENANCE_KEY: dict(provenance or {})}
+    display = {} if window is None else {"omero": omero(name, window)}
+    if version == "0.4":
+        return {"multiscales": [{"version": version, **entry}], **display, **made}
+    return {"ome": {"version": version, "multiscales": [entry], **display}, **made}
+
+
+def ome_of(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The part of an image's attributes that holds `multiscales` and `omero`: `ome` in 0.5, in 0.4 all of them."""
+    return attributes.get("ome", attributes)

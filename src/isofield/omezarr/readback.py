@@ -14,7 +14,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr.store import ALONE_KEY, _shard_key, alone_array
+from isofield.omezarr import layout
 from isofield.storage.place import Place
 
 _INDEX_ENTRY_BYTES, _INDEX_CHECKSUM_BYTES = 16, 4
@@ -35,41 +35,49 @@ class Level:
     def __init__(self, place: Place, level: int, files: Mapping[str, bytes]) -> None:
         self.place, self.number = place, level
         buffer = default_buffer_prototype().buffer
-        key = f"{level}/zarr.json"
-        self.array = zarr.open_array(MemoryStore({key: buffer.from_bytes(files[key])}), path=str(level), mode="r")
+        own = {key: buffer.from_bytes(content) for key, content in files.items() if key.split("/")[0] == str(level)}
+        self._level = layout.Level.of(level, zarr.open_array(MemoryStore(own), path=str(level), mode="r"))
+        self.array = self._level.array
         self.shape, self.dtype = ZYX(*self.array.shape), self.array.dtype
-        self.shard, self.chunk = ZYX(*self.array.shards), ZYX(*self.array.chunks)
+        self.shard, self.chunk = ZYX(*(self._level.side,) * 3), ZYX(*self.array.chunks)
 
     def key(self, roi: Roi) -> str:
-        """Key of the file of one whole shard."""
-        return _shard_key(self.number, self.array, roi)
+        """Key of the file of one whole shard, of the first of several."""
+        return self._level.shard(roi)[0]
 
     def size(self, roi: Roi) -> int:
-        """Bytes of a shard; 0 if it is not there, or an empty file."""
-        return self.place.size(self.key(roi)) or 0
+        """Bytes of a shard; 0 if it is not there, or not all of it, or an empty file."""
+        sizes = [self.place.size(key) or 0 for key in self._level.shard(roi)]
+        return sum(sizes) if all(sizes) else 0
 
     def load(self, roi: Roi) -> StoredShard | None:
-        """A shard, read whole and not yet decoded; None if it is not there, or an empty file."""
-        content = self.place.read(self.key(roi))
-        return StoredShard(self, roi, content) if content else None
+        """A shard, read whole and not yet decoded; None if it is not there, or not all of it, or an empty file."""
+        contents = [self.place.read(key) for key in self._level.shard(roi)]
+        return StoredShard(self, roi, [one for one in contents if one]) if all(contents) else None
 
     def is_shard_key(self, key: str) -> bool:
         """Whether a key of the image is that of a shard this level has."""
-        head, _, tail = key.partition("/c/")
+        side = self.chunk if self._level.chunk else self.shard
+        head, _, tail = key.partition("/" if self._level.chunk else "/c/")
         parts = tail.split("/")
         if head != str(self.number) or len(parts) != 3 or not all(part.isdigit() and str(int(part)) == part for part in parts):
             return False
-        return all(int(part) * side < length for part, side, length in zip(parts, self.shard, self.shape, strict=True))
+        return all(int(part) * one < length for part, one, length in zip(parts, side, self.shape, strict=True))
 
 
 class StoredShard:
-    """The bytes of one shard; decoded in parts, so that never more than a part of it is held."""
+    """The bytes of one shard; decoded in parts, so that never more than a part of it is held.
 
-    def __init__(self, level: Level, roi: Roi, content: bytes) -> None:
-        self.level, self.roi, self.content = level, roi, content
+    content: of all its files, one after the other, as its record vouches for it.
+    """
+
+    def __init__(self, level: Level, roi: Roi, contents: list[bytes]) -> None:
+        self.level, self.roi, self.content = level, roi, b"".join(contents) if len(contents) > 1 else contents[0]
         files: dict[str, Any] = {}
-        self._array = alone_array(level.array, roi.shape, files)
-        files[ALONE_KEY] = default_buffer_prototype().buffer.from_bytes(content)
+        self._array = layout.alone_array(level.array, roi.shape, files)
+        keys = layout.alone_keys(level.array, roi.shape)
+        for key, one in zip(keys, contents, strict=True):
+            files[key] = default_buffer_prototype().buffer.from_bytes(one)
 
     def decoded(self, part: Roi) -> np.ndarray:
         """Voxels of `part` (of the level, inside this shard). Raises DamagedShardError naming the first damaged chunk."""
@@ -91,7 +99,9 @@ class StoredShard:
         return DamagedShardError(f"a chunk cannot be decoded ({error}){more}", damaged[0])
 
     def gaps(self) -> list[str]:
-        """What its index, which `decoded` has proved sound, says is missing or superfluous."""
+        """What its index, which `decoded` has proved sound, says is missing or superfluous; without one nothing can be."""
+        if not self.level.array.shards:
+            return []
         n_all = prod(n // c for n, c in zip(self.level.shard, self.level.chunk, strict=True))
         n_index = n_all * _INDEX_ENTRY_BYTES + _INDEX_CHECKSUM_BYTES
         table = np.frombuffer(self.content[-n_index:-_INDEX_CHECKSUM_BYTES], "<u8")
@@ -123,17 +133,19 @@ def metadata_differences(found: bytes, wanted: bytes) -> list[str]:
     if not isinstance(document, dict):
         return ["not a JSON object"]
     names = sorted(name for name in document.keys() | expected.keys() if document.get(name) != expected.get(name))
-    if not names:
-        return []
+    said = [f"{name} {_short(document.get(name))} instead of {_short(expected.get(name))}" for name in names]
+    if not names or "shape" not in expected:
+        return said
     buffer = default_buffer_prototype().buffer
+    name = "zarr.json" if expected.get("zarr_format") == 3 else ".zarray"
     try:
-        arrays = [zarr.open_array(MemoryStore({"zarr.json": buffer.from_bytes(one)}), mode="r") for one in (found, wanted)]
+        arrays = [zarr.open_array(MemoryStore({name: buffer.from_bytes(one)}), mode="r") for one in (found, wanted)]
         if arrays[0].metadata == arrays[1].metadata:
             return []
     except (ValueError, TypeError, KeyError):
         # What zarr cannot make sense of is named below.
         pass
-    return [f"{name} {_short(document.get(name))} instead of {_short(expected.get(name))}" for name in names]
+    return said
 
 
 def _short(value: object) -> str:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from isofield.spec import Spec
 
+NgffVersion = Literal["0.4", "0.5"]
 Side = tuple[NonNegativeInt, PositiveInt]
 
 
 class OutputSpec(Spec):
-    """The isotropic OME-Zarr (NGFF 0.5, Zarr v3, zstd, axes z y x): its sampling and how it is stored."""
+    """The isotropic OME-Zarr (zstd, axes z y x): its sampling and how it is stored."""
 
     path: str | None = Field(
         None,
         min_length=1,
         description="where the image is written: a local path, s3://bucket/folder/name.ome.zarr or gs://...; null: "
         "isotropic.ome.zarr in the run's results folder; $VAR and ${VAR:-default} are expanded",
+    )
+    ome_zarr: NgffVersion = Field(
+        "0.5",
+        description="version of OME-Zarr (NGFF). 0.5: Zarr v3, a file per shard. 0.4, for readers that know no Zarr v3: Zarr v2, "
+        "which has no shards: a file per chunk, so choose a larger chunk_vox",
     )
     voxel_size_nm: PositiveFloat | None = Field(
         None,
@@ -26,13 +34,13 @@ class OutputSpec(Spec):
         64,
         ge=8,
         le=512,
-        description="side of a chunk in voxels: the smallest cube that can be read by itself",
+        description="side of a chunk in voxels: the smallest cube that can be read by itself; in OME-Zarr 0.4 a file",
     )
     shard_vox: int = Field(
         256,
         ge=8,
         le=2048,
-        description="side of a shard in voxels, a multiple of chunk_vox: one file, written whole by one job",
+        description="side of a shard in voxels, a multiple of chunk_vox: written whole by one job; in OME-Zarr 0.5 one file",
     )
     compression_level: int = Field(
         3, ge=1, le=19, description="zstd level: higher is smaller and slower; every level is lossless"

@@ -97,6 +97,7 @@ def blend_shard(
         "side": plan.shard_vox,
         "sha256": written.sha256,
         "bytes": written.n_bytes,
+        **({"chunk": written.chunk} if written.chunk else {}),
         "n_clipped": clipped_count(grey, plan.dtype),
         "overlap_sum_squares": blended.overlap_sum_squares,
         "n_overlap_vox": blended.n_overlap_vox,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from isofield.errors import InputError
 from isofield.field.block import BlockData
 from isofield.field.inputs import block_data, interpolated, sections_needed
 from isofield.geometry import ZYX, Roi
+from isofield.interpolation import interpolation_rows
 from isofield.plan import Plan
 from isofield.source.volume import Volume
 from isofield.stages.sampling import is_empty
@@ -77,6 +79,32 @@ class MeasuredBlocks:
         """The interpolated measurement over `roi`, working units: what fields are built over. float32 (Z, Y, X)."""
         sections = sections_needed(self.axial, roi)
         return interpolated(self.axial, roi, sections, self.contrast.normalise(self.grey(sections, roi)))
+
+    def base_at(self, points: Sequence[np.ndarray]) -> np.ndarray:
+        """The interpolated measurement at positions along z, y, x in output voxels: what `base` is at voxel centres. float32.
+
+        Along z the spline between sections; along y and x linear, as the fields are that take the sections' noise away again.
+        Beyond the outermost centres of the volume it is held constant.
+        """
+        z, *lateral = points
+        planes = Roi.between((int(z.min()), 0, 0), (min(int(z.max()) + 1, self.plan.shape[0]), 1, 1))
+        sections = sections_needed(self.axial, planes)
+        near = [_neighbours(at, side) for at, side in zip(lateral, self.plan.shape[1:], strict=True)]
+        (top, bottom), (left, right) = ((int(lower.min()), int(upper.max()) + 1) for lower, upper, _ in near)
+        units = self.contrast.normalise(self.grey(sections, Roi.between((0, top, left), (1, bottom, right))))
+        rows = interpolation_rows(z / float(self.axial.ratio) - 0.5 - sections.start, len(sections))
+        values = np.tensordot(rows.astype(np.float32), units, axes=1)
+        for axis, ((lower, upper, weight), first) in enumerate(zip(near, (top, left), strict=True), start=1):
+            low, high = (np.take(values, index - first, axis=axis) for index in (lower, upper))
+            values = low + (high - low) * weight.reshape([-1 if d == axis else 1 for d in range(3)])
+        return values
+
+
+def _neighbours(at: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Voxels whose centres lie about the positions `at`, and the weight of the second, float32."""
+    centre = np.clip(at - 0.5, 0, side - 1)
+    lower = centre.astype(int)
+    return lower, np.minimum(lower + 1, side - 1), (centre - lower).astype(np.float32)
 
 
 def planned(volume: Volume, plan: Plan) -> Volume:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr import labels
-from isofield.omezarr.metadata import DisplayWindow, level_shapes
+from isofield.omezarr.metadata import level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard, level_shards
 from isofield.omezarr.regions import Claim, lay_claim, others
 from isofield.omezarr.store import create_canvas, is_written, set_provenance
+from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -84,14 +83,8 @@ def finish_image(config: Sections, paths: RunPaths) -> None:
     whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
     common = range(plan.pyramid_span.bit_length(), len(shapes))
     _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in level_shards(shapes[k], whole, k, plan.shard_vox)])
-    low, high = plan.intensity["low"], plan.intensity["high"]
-    kind = np.dtype(plan.dtype)
-    bounds = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (low, high)
-    set_provenance(
-        paths.isotropic,
-        provenance(plan, paths),
-        DisplayWindow(float(bounds[0]), float(bounds[1]), max(low, float(bounds[0])), min(high, float(bounds[1]))),
-    )
+    contrast = plan.intensity["low"], plan.intensity["high"]
+    set_provenance(paths.isotropic, provenance(plan, paths), display_window(paths.isotropic, contrast))
     write_json(paths.finish, {"made_from": config.mark, "levels": shapes})
 
 

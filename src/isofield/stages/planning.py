@@ -81,6 +81,7 @@ def _compose(
         made_from=config.mark,
         run_name=config.run.name,
         source=_describe(info, profile),
+        source_spec=config.source.model_dump(mode="json"),
         ratio=str(layout.axial.ratio),
         operator=profile.operator,
         fwhm_vox=profile.fwhm_vox,
@@ -157,6 +158,7 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
         "pyramid_job_bytes": memory.pyramid_job_bytes(shard_vox, layout.shape, dtype.itemsize),
         "fields_bytes": storage.fields_bytes(config, layout),
         "output_bytes": storage.image_bytes(levels, dtype.itemsize),
+        "n_chunk_files": storage.n_chunk_files(config, layout),
         "n_files": storage.n_files(config, layout),
     }
     return {name: float(value) for name, value in n_bytes.items()}
@@ -192,11 +194,13 @@ def summary(plan: Plan) -> str:
     """The plan in a few lines for a person."""
     p = plan.projected
     shape, voxel = " x ".join(map(str, plan.shape)), plan.voxel_size_nm
+    n_chunks = p.get("n_chunk_files", 0)
+    chunk_files = f", {n_chunks:.0f} of them chunks: OME-Zarr 0.4 knows no shards" if n_chunks else ""
     return (
         f"{plan.run_name}: {plan.source['shape_czyx'][1:]} measured -> {shape} voxels of {voxel:g} nm (ratio {plan.ratio})\n"
         f"{plan.n_blocks} blocks ({plan.n_empty_blocks} empty) in {plan.n_fit_jobs} fit jobs, "
         f"{plan.n_shards} shards in {plan.n_blend_jobs} blend jobs\n"
         f"memory per fit job {p['fit_job_bytes'] / 1e9:.1f} GB, per blend job {p['blend_job_bytes'] / 1e9:.1f} GB; "
         f"fields {p['fields_bytes'] / 1e9:.3f} GB, image up to {p['output_bytes'] / 1e9:.3f} GB, "
-        f"at most {p['n_files']:.0f} files"
+        f"at most {p['n_files']:.0f} files{chunk_files}"
     )

@@ -13,6 +13,7 @@ from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
 from isofield.omezarr import labels
+from isofield.omezarr.layout import n_levels
 from isofield.omezarr.readback import Level
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import canvas_files
@@ -132,7 +133,7 @@ def _check(
     found.checked["validators"] = installed_validators()
     if not found.checked["validators"]:
         found.skipped.append("metadata by independent validators: neither yaozarrs nor ome-zarr-models is installed")
-    levels = [Level(place, number, files) for number in range(len(files) - 1)]
+    levels = [Level(place, number, files) for number in range(n_levels(files))]
     check = ImageCheck(plan, paths, levels, records.vouched, drawn(share, seed, "image"))
     begun, total, progress = time.monotonic(), Looked(), Progress("verify", check.n_tasks, "groups of shards")
     for n, looked in enumerate(check.run(n_threads), start=1):
@@ -146,7 +147,7 @@ def _check(
         **{"image_mb": n_bytes / 1e6, "stored_mb": total.n_bytes / 1e6, "image_s": seconds, "mb_per_s": n_bytes / 1e6 / seconds},
         "threads": n_threads,
     }
-    _say_what_not(plan, place, total, share, levels, found)
+    _say_what_not(plan, place, total, share, levels, files, found)
     if records.has_labels:
         _check_labels(plan, paths, place, of_labels, records.labelled, drawn(share, seed, "image"), n_threads, found)
     else:
@@ -166,14 +167,22 @@ def _check_labels(
     found.findings += check_label_metadata(paths, place, files)
     folder, total = f"{labels.FOLDER}/{labels.NAME}/", Looked()
     own = {key.removeprefix(folder): data for key, data in files.items() if key.startswith(folder)}
-    levels = [Level(place / labels.FOLDER / labels.NAME, number, own) for number in range(len(own) - 1)]
+    levels = [Level(place / labels.FOLDER / labels.NAME, number, own) for number in range(n_levels(own))]
     for looked in ImageCheck(plan, paths, levels, vouched, chosen, HIGHEST, folder).run(n_threads):
         total.add(looked)
     found.findings += blamed_once(total.findings)
     found.checked["labels"] = {"n_shards": total.n_shards, "n_decoded": total.n_decoded}
 
 
-def _say_what_not(plan: Plan, place: Place, total: Looked, share: float, levels: list[Level], found: Verification) -> None:
+def _say_what_not(
+    plan: Plan,
+    place: Place,
+    total: Looked,
+    share: float,
+    levels: list[Level],
+    files: Mapping[str, bytes],
+    found: Verification,
+) -> None:
     if share < 1:
         left = total.n_shards - total.n_decoded
         found.skipped.append(
@@ -187,7 +196,7 @@ def _say_what_not(plan: Plan, place: Place, total: Looked, share: float, levels:
         found.notes.append("the image lies in an object store: each shard of level 0 was fetched once, coarser ones twice")
     names = {str(level.number) for level in levels}
     for key in place.keys():  # noqa: SIM118  (not a mapping)
-        if key.split("/")[0] not in names or "/c/" not in key or any(level.is_shard_key(key) for level in levels):
+        if key.split("/")[0] not in names or key in files or any(level.is_shard_key(key) for level in levels):
             continue
         if key.endswith(PARTIAL):
             found.notes.append(f"{place.locate(key)} is what a killed writer left, or of one at work; canvas removes it")

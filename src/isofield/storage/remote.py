@@ -26,6 +26,8 @@ _CREDENTIALS = {
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS to an account that may",
     "http": "Give an address that can be read without a login, or download it",
 }
+DESCRIBES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+"""Names of files that say what an array or a group of Zarr is."""
 _ONE_PUT_BYTES = 2**32
 """Files up to this size are one request, of which S3 takes 5 GiB; a larger one comes in parts and appears with the last."""
 
@@ -92,8 +94,8 @@ class RemotePlace:
         first, *others = files
         self.write(first, files[first])
         # What describes an array goes before its voxels and comes back after them: an array that is described is not half gone.
-        stale = sorted((key for key in self.keys() if key != first), key=lambda key: not key.endswith("zarr.json"))
-        described = [key for key in stale if key.endswith("zarr.json")]
+        stale = sorted((key for key in self.keys() if key != first), key=lambda key: not key.endswith(DESCRIBES))
+        described = [key for key in stale if key.endswith(DESCRIBES)]
         self.delete(described)
         self.delete(stale[len(described) :])
         for key in others:

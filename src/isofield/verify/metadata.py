@@ -1,4 +1,4 @@
-"""The image's metadata: what the plan asks for, what NGFF 0.5 asks for, and what independent validators say."""
+"""The image's metadata: what the plan asks for, what NGFF asks for, and what independent validators say."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from isofield.omezarr.metadata import AXES, NGFF_VERSION, PROVENANCE_KEY
+from isofield.omezarr.layout import GROUP_KEY, n_levels
+from isofield.omezarr.metadata import AXES, PROVENANCE_KEY
 from isofield.omezarr.readback import metadata_differences
+from isofield.omezarr.spec import NgffVersion
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.storage.place import Place
 from isofield.verify.finding import Finding, Repair, record_of
 
 VALIDATORS = ("yaozarrs", "ome_zarr_models")
-GROUP = "zarr.json"
 
 
 def check_metadata(
@@ -31,18 +32,20 @@ def check_metadata(
     def wrong(key: str, what: str) -> None:
         found.append(Finding("metadata", what, place.locate(key), None, None, (), (Repair("metadata", key), *repairs)))
 
+    version: NgffVersion = "0.4" if GROUP_KEY["0.4"] in files else "0.5"
+    group = GROUP_KEY[version]
     for key, wanted in files.items():
         content = place.read(key)
         if content is None:
             wrong(key, "is missing")
-        elif key != GROUP:
+        elif key != group:
             for what in _array_faults(content, wanted):
                 wrong(key, what)
         else:
-            for what in group_faults(content, plan, len(files) - 1, made_from):
+            for what in group_faults(content, plan, n_levels(files), made_from, version):
                 wrong(key, what)
     if not found:
-        found += [Finding("metadata", what, place.locate(GROUP)) for what in _validated(place)]
+        found += [Finding("metadata", what, place.locate(group)) for what in _validated(place, version)]
     return found
 
 
@@ -50,13 +53,10 @@ def check_label_metadata(paths: RunPaths, place: Place, files: Mapping[str, byte
     """What is wrong with the metadata of the labels of an image, which should be `files`, by key within the image."""
     for key, wanted in files.items():
         content, about = place.read(key), (Repair("metadata", key), record_of(paths.canvas))
-        is_array = key.split("/")[-2].isdigit()
         if content is None:
             differences = ["is missing"]
-        elif is_array:
-            differences = [
-                f"says {one}" if " instead of " in one else f"is {one}" for one in metadata_differences(content, wanted)
-            ]
+        elif key.split("/")[-2].isdigit():
+            differences = _array_faults(content, wanted)
         else:
             differences = [] if _same(content, wanted) else ["is not what labels of this image say of themselves"]
         for what in differences:
@@ -74,12 +74,15 @@ def _same(content: bytes, wanted: bytes) -> bool:
         return False
 
 
-def group_faults(content: bytes, plan: Plan, n_levels: int, made_from: Mapping[str, str]) -> Iterator[str]:
+def group_faults(
+    content: bytes, plan: Plan, n_levels: int, made_from: Mapping[str, str], version: NgffVersion = "0.5"
+) -> Iterator[str]:
     """What is wrong with the group's document. Scale and translation are computed here once more, from the plan alone."""
     try:
         document = json.loads(content)
-        attributes = document["attributes"]
-        (image,) = attributes["ome"]["multiscales"]
+        attributes = document["attributes"] if version == "0.5" else document
+        ome = attributes["ome"] if version == "0.5" else attributes
+        (image,) = ome["multiscales"]
         datasets = image["datasets"]
         transforms = [{one["type"]: one[one["type"]] for one in each["coordinateTransformations"]} for each in datasets]
         order = [[one["type"] for one in each["coordinateTransformations"]] for each in datasets]
@@ -87,10 +90,11 @@ def group_faults(content: bytes, plan: Plan, n_levels: int, made_from: Mapping[s
     except (ValueError, KeyError, TypeError) as error:
         yield f"is not the metadata of an image ({type(error).__name__}: {error})"
         return
-    if document.get("zarr_format") != 3 or document.get("node_type") != "group":
+    if version == "0.5" and (document.get("zarr_format") != 3 or document.get("node_type") != "group"):
         yield "is not the metadata of a group in Zarr 3"
-    if attributes["ome"].get("version") != NGFF_VERSION:
-        yield f"has version {attributes['ome'].get('version')!r} instead of {NGFF_VERSION!r}"
+    said = (ome if version == "0.5" else image).get("version")
+    if said != version:
+        yield f"has version {said!r} instead of {version!r}"
     if image.get("axes") != [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES]:
         yield f"has axes {image.get('axes')!r} instead of z, y, x in nanometer"
     if names != [str(level) for level in range(n_levels)]:
@@ -104,8 +108,8 @@ def group_faults(content: bytes, plan: Plan, n_levels: int, made_from: Mapping[s
         for kind, values in wanted.items():
             if not _close(one[kind], values):
                 yield f"gives level {level} the {kind} {one[kind]} instead of {values} nm"
-    if "omero" in attributes["ome"]:
-        yield from _display_faults(attributes["ome"]["omero"])
+    if "omero" in ome:
+        yield from _display_faults(ome["omero"])
     yield from _provenance_faults(attributes.get(PROVENANCE_KEY), plan, made_from)
 
 
@@ -145,23 +149,30 @@ def installed_validators() -> list[str]:
     return [f"{name} {version(name)}" for name in VALIDATORS if find_spec(name)]
 
 
-def _validated(place: Place) -> Iterator[str]:
+def _validated(place: Place, version: NgffVersion) -> Iterator[str]:
     import zarr
 
-    attributes = json.loads(place.read(GROUP) or b"{}").get("attributes", {})
+    group, newer = GROUP_KEY[version], version == "0.5"
+    document = json.loads(place.read(group) or b"{}")
     if find_spec("yaozarrs"):
+        import yaozarrs.v04
         import yaozarrs.v05
 
         try:
-            yaozarrs.validate_ome_object(attributes, yaozarrs.v05.OMEAttributes)
+            if newer:
+                yaozarrs.validate_ome_object(document.get("attributes", {}), yaozarrs.v05.OMEAttributes)
+            else:
+                yaozarrs.validate_ome_object(document, yaozarrs.v04.Image)
         except ValueError as error:
             yield f"is not valid to yaozarrs: {_first(error)}"
     if find_spec("ome_zarr_models"):
+        import ome_zarr_models.v04
         import ome_zarr_models.v05
 
+        models = ome_zarr_models.v05 if newer else ome_zarr_models.v04
         try:
-            with place.reporting(GROUP):
-                ome_zarr_models.v05.Image.from_zarr(zarr.open_group(place.zarr_store(), mode="r"))
+            with place.reporting(group):
+                models.Image.from_zarr(zarr.open_group(place.zarr_store(), mode="r"))
         except ValueError as error:
             yield f"is not valid to ome-zarr-models: {_first(error)}"
 
