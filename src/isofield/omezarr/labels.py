@@ -6,6 +6,7 @@ a coarser voxel has the highest of those it stands for, and is no better than th
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
