@@ -124,7 +124,7 @@ rule shape:
 """
 SMALL = {
     "run": {"name": "inner"},
-    "source": {"path": "phantom:tissue?shape=32,48,48", "simulate": {"factor": 4}},
+    "source": {"path": "phantom:tissue?shape=32,64,64", "simulate": {"factor": 4}},
     "output": {"chunk_vox": 16, "shard_vox": 32},
 }
 
