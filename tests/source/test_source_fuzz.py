@@ -36,9 +36,13 @@ def write_h5(path: Path, **options: Any) -> None:
 
 FILES = {
     "plain.tif": lambda path: tifffile.imwrite(path, VALUES, photometric="minisblack"),
-    "ome.tif": lambda path: tifffile.imwrite(path, VALUES, ome=True, metadata=OME),
-    "imagej.tif": lambda path: tifffile.imwrite(path, VALUES, imagej=True, resolution=(100, 100), metadata={"spacing": 0.05}),
-    "tiled.tif": lambda path: tifffile.imwrite(path, VALUES, tile=(16, 16), compression="zlib", bigtiff=True),
+    "ome.tif": lambda path: tifffile.imwrite(path, VALUES, photometric="minisblack", ome=True, metadata=OME),
+    "imagej.tif": lambda path: tifffile.imwrite(
+        path, VALUES, photometric="minisblack", imagej=True, resolution=(100, 100), metadata={"spacing": 0.05, "axes": "ZYX"}
+    ),
+    "tiled.tif": lambda path: tifffile.imwrite(
+        path, VALUES, photometric="minisblack", tile=(16, 16), compression="zlib", bigtiff=True
+    ),
     "plain.h5": write_h5,
     "packed.h5": lambda path: write_h5(path, chunks=(1, 8, 8), compression="gzip", fletcher32=True),
 }
