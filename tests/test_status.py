@@ -157,7 +157,7 @@ def finished(paths):
             digest = hashlib.sha256(content).hexdigest()
             write_bytes_atomic(labels_file(paths, offset), content)
             about = {"bytes": len(content), "sha256": digest}
-            shards.append({"offset": offset, "side": SIDE, **about, "labels": about})
+            shards.append({"offset": offset, "shape": (SIDE,) * 3, "side": SIDE, **about, "labels": about})
         write_json(paths.root / "jobs" / name, {"job": int(name[6]), "shards": shards})
     write_json(paths.canvas, {"levels": 2})
     write_json(paths.pyramid_job(0), {"levels": 2})

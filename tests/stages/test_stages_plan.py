@@ -130,7 +130,7 @@ def test_without_truth_there_are_metrics_all_the_same(half_black):
     assert metrics["n_blocks"] == {"done": 8, "skipped": 8}
     assert 0 < metrics["residual_rms"] < 0.2
     page = half_black.paths.report.read_text(encoding="utf-8")
-    assert "8 blocks have no contrast" in page
+    assert "8 blocks without contrast" in page
 
 
 def test_blocks_that_plan_did_not_look_at_are_found_empty_when_they_are_fitted(half_black, tmp_path, monkeypatch):

@@ -86,8 +86,13 @@ class Cube:
         return np.shape(self.planes["isotropic"])  # type: ignore[return-value]
 
     def section_of(self, plane: int) -> int:
-        """Index in `sections` of the section in which the centre of a plane of the cube lies."""
-        return int((self.offset[0] + plane + 0.5) / self.ratio) - self.first_section
+        """Index in `sections` of the section in which the centre of a plane of the cube lies.
+
+        Of a plane that begins in the last section and has its centre beyond it, as the volume's last one may, the last.
+        """
+        begins, centre = (int((self.offset[0] + plane + part) / self.ratio) - self.first_section for part in (0.0, 0.5))
+        n = min((len(values) for values in self.sections.values()), default=centre + 1)
+        return begins if centre == n and begins < n else centre
 
 
 @dataclass(frozen=True)
