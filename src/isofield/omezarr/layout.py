@@ -45,9 +45,13 @@ class Level:
             try:
                 with folder.reporting("zarr.json"):
                     array = zarr.open_array(folder.zarr_store(), mode="r", zarr_format=version)
+                return cls.of(number, array)
             except FileNotFoundError:
                 continue
-            return cls.of(number, array)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                limit = f"has metadata that were damaged ({type(error).__name__}: {error})"
+                remedy = "isofield verify RUN --repair writes them anew, or run the step that creates the image: it is made anew"
+                raise InputError("level", str(folder), limit, remedy) from error
         raise InputError("level", str(folder), "does not exist", "Run the step that creates the image")
 
     @classmethod

@@ -128,6 +128,14 @@ def image_attributes(path: Location) -> dict[str, Any]:
     return found[1]
 
 
+def level_documents(path: Location) -> dict[str, str]:
+    """sha256 (64 hex digits) of the file that describes each level, by its key."""
+    place = _place(path)
+    keys = [f"{name}/{document}" for name in place.folders() if name.isdecimal() for document in set(ARRAY_KEY.values())]
+    contents = {key: place.read(key) for key in sorted(keys)}
+    return {key: hashlib.sha256(content).hexdigest() for key, content in contents.items() if content is not None}
+
+
 def level_shape(path: Location, level: int) -> ZYX:
     """Shape (z, y, x) of one level."""
     return Level.open(_place(path), level).shape
@@ -269,7 +277,11 @@ def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, byt
     for level in range(len(wanted_keys)):
         # Compared as zarr understands them: another version may spell the same array differently.
         wanted = zarr.open_array(wanted_store, path=str(level), mode="r")
-        if Level.open(place, level).array.metadata != wanted.metadata:
+        try:
+            there_is = Level.open(place, level).array
+        except InputError:
+            return False
+        if there_is.metadata != wanted.metadata:
             return False
     ome, ome_wanted = ome_of(found), ome_of(dict(attributes))
     if ome["multiscales"] != ome_wanted["multiscales"]:

@@ -30,7 +30,7 @@ from isofield.shardrecords import ShardRecords, shard_key
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
-from isofield.stages.imaging import claim_of
+from isofield.stages.imaging import claim_of, require_canvas
 from isofield.stages.labelling import origin_labels
 from isofield.status import fitted_store
 
@@ -49,6 +49,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     # Jobs of this stage ask the cluster for no GPU, and the image is the same to the last bit wherever they run.
     device = choose_device("cpu", config.run.threads_per_job)
     store = fitted_store(paths)
+    require_canvas(paths)
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths, store.fingerprint))
     renderer = BlockRenderer(store, MeasuredBlocks(open_source(config.source), plan), device)

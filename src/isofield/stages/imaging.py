@@ -10,12 +10,12 @@ from isofield.omezarr import labels
 from isofield.omezarr.metadata import level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard, level_shards
 from isofield.omezarr.regions import Claim, lay_claim, others
-from isofield.omezarr.store import create_canvas, is_written, set_provenance
+from isofield.omezarr.store import create_canvas, is_written, level_documents, set_provenance
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import read_json, sweep_partials, write_json
+from isofield.records import read_json, sealed, sweep_partials, write_json
 from isofield.storage.place import place_of
 
 STALE_S = 3600.0
@@ -46,7 +46,18 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
     if paths.image:
         lay_claim(paths.isotropic, claim_of(plan, paths))
     facts = {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output}
-    write_json(paths.canvas, {**facts, "image": paths.image and str(paths.isotropic)})
+    documents = level_documents(paths.isotropic)
+    write_json(paths.canvas, sealed({**facts, "image": paths.image and str(paths.isotropic), "documents": documents}))
+
+
+def require_canvas(paths: RunPaths) -> None:
+    """Raises InputError if the metadata of a level are no longer what they were: shards would be written to another image."""
+    made = read_json(paths.canvas).get("documents") if paths.canvas.exists() else None
+    if made is not None and made != (there := level_documents(paths.isotropic)):
+        changed = sorted(key for key in made.keys() | there.keys() if made.get(key) != there.get(key))
+        limit = f"{', '.join(changed)} changed or damaged after it was written"
+        remedy = f"isofield verify {paths.root} --repair writes it anew; then run again"
+        raise InputError("image", str(paths.isotropic), limit, remedy)
 
 
 def owner(paths: RunPaths) -> str:
@@ -67,6 +78,7 @@ def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
     jobs = plan.jobs
     if not 0 <= job < len(jobs.pyramid):
         raise InputError("--job", job, f"the plan has pyramid jobs 0 to {len(jobs.pyramid) - 1}", "Give one of these")
+    require_canvas(paths)
     region = jobs.pyramid_region(job)
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     own = range(1, min(len(shapes), plan.pyramid_span.bit_length()))
@@ -80,6 +92,7 @@ def finish_image(config: Sections, paths: RunPaths) -> None:
     """The coarsest levels, to which all jobs contribute, then the display window and the provenance."""
     plan = Plan.load(paths.plan)
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
+    require_canvas(paths)
     whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
     common = range(plan.pyramid_span.bit_length(), len(shapes))
     _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in level_shards(shapes[k], whole, k, plan.shard_vox)])
