@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from raw_zarr import image_v2, raw_v2, raw_v3, scale
 
@@ -192,6 +192,8 @@ def test_a_store_with_other_metadata_is_a_volume_or_refused_at_length(sound, cop
 @bounded
 @given(content=st.binary(max_size=200))
 def test_a_store_with_bytes_for_metadata_is_refused(sound, copies, name, content):
+    # An empty object says nothing wrong.
+    assume(content.strip() != b"{}")
     path = copies / name
     if not path.exists():
         shutil.copytree(sound / name, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except InputError as error:
+        # Reads of other chunks that zarr had begun are given up as the interpreter ends, and asyncio tells of each.
+        logging.getLogger("asyncio").disabled = True
         say(f"isofield {args.command}: {error}")
         return EXIT_INPUT
     except StoppedError as stopped:
