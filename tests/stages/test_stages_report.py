@@ -57,6 +57,12 @@ def test_the_map_of_residuals_is_that_of_the_sections(run, measurer):
     assert rms == pytest.approx(run.metrics()["residual_rms"], rel=0.01)
 
 
+@pytest.mark.parametrize(("ratio", "said"), [("4", "4 times finer along z"), ("97/100", "no finer along z"), ("1", "no finer")])
+def test_the_summary_claims_no_gain_where_there_is_none(run, measurer, ratio, said):
+    plan = measurer.plan.model_copy(update={"ratio": ratio})
+    assert said in words.summary(plan, run.metrics())[0]
+
+
 def test_a_large_map_is_made_around_the_place_alone(run, measurer):
     small = run.changed(report={"max_map_vox": 24**3})
     write_map(small.config, run.paths, run.plan, measurer, ZYX(24, 32, 50))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import replace
 
 from isofield.benchmark.methods import METHODS
@@ -12,7 +11,9 @@ from isofield.errors import InputError
 from isofield.progress import say
 
 
-def quality_setting(args: argparse.Namespace) -> tuple[Setting, list[float], list[str]]:
+def quality_setting(
+    args: argparse.Namespace, roi_vox: tuple[tuple[int, int], ...] | None
+) -> tuple[Setting, list[float], list[str]]:
     """Setting (its factor is the first), factors and methods. Raises InputError."""
     factors = [_factor(text) for text in args.factors.split(",")]
     methods = args.methods.split(",") if args.methods else list(METHODS)
@@ -30,7 +31,7 @@ def quality_setting(args: argparse.Namespace) -> tuple[Setting, list[float], lis
         volume=args.volume,
         factor=factors[0],
         operator=args.operator,
-        roi_vox=roi_of(args.roi) if args.roi else None,
+        roi_vox=roi_vox,
         teacher=args.teacher,
         train_s=60 * args.train_minutes,
         out=args.out,
@@ -54,11 +55,3 @@ def _factor(text: str) -> float:
         return float(text)
     except ValueError:
         raise InputError("--factors", text, "is not a number", "Give factors like 4,8,10") from None
-
-
-def roi_of(text: str) -> tuple[tuple[int, int], ...]:
-    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
-    if not found:
-        raise InputError("--roi", text, "is not begin:end,begin:end,begin:end", "Write it like 40:200,45:205,45:205 (z, y, x)")
-    numbers = [int(group) for group in found.groups()]
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from isofield.cli.options import EXIT_FAILED, add_json, add_overrides
+from isofield.cli.options import EXIT_FAILED, add_json, add_machine, add_overrides, box_vox
 from isofield.config import load_config
 
 
@@ -26,8 +26,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     quality.add_argument("--teacher", help="another isotropic volume, for the bound supervised")
     quality.add_argument("--train-minutes", type=float, default=40, help="training time of each method that learns (default 40)")
     quality.add_argument("--out", required=True, help="folder for table, pictures and runs")
-    quality.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    quality.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_machine(quality)
     quality.add_argument("--seed", type=int, default=0)
     add_overrides(quality, "change isofield's defaults")
     add_json(quality)
@@ -44,8 +43,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     speed.add_argument("--batch", type=int, default=1, help="blocks fitted together (default 1)")
     speed.add_argument("--repeats", type=int, default=3, help="runs per part, of which the fastest counts (default 3)")
     speed.add_argument("--out", help="folder for speed.csv")
-    speed.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    speed.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_machine(speed)
     add_overrides(speed, "change isofield's defaults")
     add_json(speed)
     speed.set_defaults(run=_run_benchmark_speed)
@@ -63,17 +61,15 @@ def _add_sections(kinds: argparse._SubParsersAction) -> None:
     sections.add_argument("--steps", type=int, default=1500, help="training steps of each prior (default 1500)")
     sections.add_argument("--roi", help="part of the volume in voxels, such as 0:248,45:205,45:205 (z, y, x; default: all)")
     sections.add_argument("--out", required=True, help="folder for the table and the runs")
-    sections.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    sections.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_machine(sections)
     add_overrides(sections, "change isofield's defaults")
     sections.set_defaults(run=_run_benchmark_sections)
 
 
 def _run_benchmark_sections(args: argparse.Namespace) -> None:
     from isofield.benchmark.gaps import Spoiling, benchmark_sections, markdown
-    from isofield.benchmark.options import roi_of
 
-    roi = roi_of(args.roi) if args.roi else None
+    roi = box_vox("--roi", args.roi)
     setting = Spoiling(args.volume, args.factor, args.steps, args.out, roi, tuple(args.overrides), args.threads, args.device)
     print(markdown(benchmark_sections(setting)))
 
@@ -82,7 +78,7 @@ def _run_benchmark_quality(args: argparse.Namespace) -> int:
     from isofield.benchmark.options import quality_setting
     from isofield.benchmark.quality import benchmark_quality, markdown
 
-    setting, factors, methods = quality_setting(args)
+    setting, factors, methods = quality_setting(args, box_vox("--roi", args.roi))
     table = benchmark_quality(setting, factors, methods)
     if args.json:
         print(table.to_json(orient="records", indent=2))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isofield.cli.options import EXIT_FAILED, add_json, add_run
+from isofield.cli.options import EXIT_FAILED, add_json, add_machine, add_run, intervals
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 
 if TYPE_CHECKING:
     from isofield.paths import RunPaths
-
-Region = tuple[tuple[Fraction, Fraction], ...]
 
 
 def add_output(commands: argparse._SubParsersAction) -> None:
@@ -39,8 +36,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     _add_regions(render, "voxels of the run's image")
     render.add_argument("--ome-zarr", choices=("0.4", "0.5"), help="version of OME-Zarr (default: the run's)")
     render.add_argument("--source", metavar="PATH", help="where the measured volume lies now, if it was moved")
-    render.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    render.add_argument("--device", default="cpu", help="cpu (default; the same to the last bit everywhere), cuda or auto")
+    add_machine(render, "cpu", "cpu (default; the same to the last bit everywhere), cuda or auto")
     render.add_argument("--overwrite", action="store_true", help="replace another rendering at --out")
     add_json(render)
     render.set_defaults(run=_run_render)
@@ -92,9 +88,9 @@ def _run_render(args: argparse.Namespace) -> None:
     region = None
     if args.roi:
         voxel = exact_nm(plan.voxel_size_nm)
-        region = tuple((begin * voxel, end * voxel) for begin, end in _region("--roi", args.roi))
+        region = tuple((begin * voxel, end * voxel) for begin, end in intervals("--roi", args.roi))
     elif args.roi_nm:
-        given = zip(_region("--roi-nm", args.roi_nm), map(exact_nm, plan.origin_nm), strict=True)
+        given = zip(intervals("--roi-nm", args.roi_nm), map(exact_nm, plan.origin_nm), strict=True)
         region = tuple((begin - origin, end - origin) for (begin, end), origin in given)
     made = render_run(
         paths,
@@ -123,8 +119,8 @@ def _run_export(args: argparse.Namespace) -> None:
         ExportRequest(
             to=args.to,
             level=args.level,
-            roi=_region("--roi", args.roi) if args.roi else None,
-            roi_nm=_region("--roi-nm", args.roi_nm) if args.roi_nm else None,
+            roi=intervals("--roi", args.roi) if args.roi else None,
+            roi_nm=intervals("--roi-nm", args.roi_nm) if args.roi_nm else None,
             format=args.format,
             sharded=args.sharded,
             overwrite=args.overwrite,
@@ -160,14 +156,3 @@ def image_of(folder: str) -> str | Path:
     if "://" in folder or any((Path(folder) / name).exists() for name in ("zarr.json", ".zattrs")):
         return folder
     return run_paths(folder).isotropic
-
-
-def _region(option: str, text: str) -> Region:
-    try:
-        parts = tuple(tuple(exact_nm(end.strip()) for end in part.split(":")) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
-        parts = ()
-    if len(parts) != 3 or any(len(part) != 2 or not part[0] < part[1] for part in parts):
-        limit = "is not begin:end,begin:end,begin:end with each begin below its end"
-        raise InputError(option, text, limit, "Write it like 40:200,45:205,45:205 (z, y, x)")
-    return parts  # type: ignore[return-value]

@@ -33,9 +33,11 @@ CITATION = (
 def summary(plan: Plan, metrics: dict) -> list[str]:
     """What was done, and how well it agrees with what was measured."""
     z, y, x = plan.roi[1]
+    ratio = float(plan.axial.ratio)
+    gained = f"{ratio:.4g} times finer along z" if ratio > 1.05 else "no finer along z: sections lay that close already"
     sentence = (
         f"{z} measured sections of {y} × {x} voxels became {' × '.join(map(str, plan.shape))} isotropic voxels of "
-        f"{plan.voxel_size_nm:g} nm, {float(plan.axial.ratio):.4g} times finer along z."
+        f"{plan.voxel_size_nm:g} nm, {gained}."
     )
     learned = "What tissue looks like was learned from the sections themselves; no isotropic data was used."
     if not plan.has_truth:  # the verdict says it then
