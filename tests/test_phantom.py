@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from isofield import phantom
 from isofield.errors import InputError
+from isofield.phantom import anatomy, exact
 
 BANDS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.5)  # cycles per voxel; the last band is noise
 
@@ -95,17 +96,17 @@ def test_global_random_state_is_neither_read_nor_moved():
 
 def test_bricks_leave_no_trace(monkeypatch):
     whole = phantom.tissue_clean((40, 40, 40), 1)
-    monkeypatch.setattr(phantom, "_BRICK", 11)
+    monkeypatch.setattr(anatomy, "_BRICK", 11)
     assert np.array_equal(whole, phantom.tissue_clean((40, 40, 40), 1))
 
 
 def test_a_careless_choice_of_neurites_per_brick_would_show(monkeypatch):
     whole = phantom.tissue_clean((40, 40, 40), 1)
-    monkeypatch.setattr(phantom, "_two_nearest", lambda near, *rest: TWO_NEAREST(near[:2], *rest))
+    monkeypatch.setattr(anatomy, "_two_nearest", lambda near, *rest: TWO_NEAREST(near[:2], *rest))
     assert not np.array_equal(whole, phantom.tissue_clean((40, 40, 40), 1))
 
 
-TWO_NEAREST = phantom._two_nearest
+TWO_NEAREST = anatomy._two_nearest
 
 
 # --- no preferred axis
@@ -178,8 +179,8 @@ def test_range_is_used_and_not_clipped(volumes):
 def wall_slopes() -> np.ndarray:
     """Slope of the distance to the membrane in a shell beside it: 1 where the distance is true."""
     shape = (64, 64, 64)
-    structure = phantom._Stream(np.random.SeedSequence(0))
-    wall = phantom._anatomy(structure, shape, phantom._pack(structure, shape)).wall
+    structure = exact.Stream(np.random.SeedSequence(0))
+    wall = anatomy.anatomy_of(structure, shape, anatomy.pack(structure, shape)).wall
     slope = np.sqrt(sum(g**2 for g in np.gradient(wall)))
     return slope[(wall > 1.5) & (wall < 3.5)]
 
@@ -191,18 +192,18 @@ def test_membranes_have_one_thickness():
 
 
 def test_distances_in_warped_space_would_make_thickness_vary(monkeypatch):
-    monkeypatch.setattr(phantom._Stretch, "__call__", lambda self, gradient: np.float32(1.5))
+    monkeypatch.setattr(anatomy._Stretch, "__call__", lambda self, gradient: np.float32(1.5))
     assert np.mean(np.abs(wall_slopes() - 1) < 0.25) < 0.6
 
 
 def test_mitochondria_stay_inside_their_neurites():
     shape = (96, 96, 96)
-    structure = phantom._Stream(np.random.SeedSequence(0))
-    anatomy = phantom._anatomy(structure, shape, phantom._pack(structure, shape))
-    inside = anatomy.mitochondrion < 0
+    structure = exact.Stream(np.random.SeedSequence(0))
+    within = anatomy.anatomy_of(structure, shape, anatomy.pack(structure, shape))
+    inside = within.mitochondrion < 0
     assert 0.03 < inside.mean() < 0.4
-    assert anatomy.wall[inside].min() >= 4
-    assert anatomy.wall[np.roll(inside, 12, axis=0)].min() < 4
+    assert within.wall[inside].min() >= 4
+    assert within.wall[np.roll(inside, 12, axis=0)].min() < 4
 
 
 # --- difficulty and cost
