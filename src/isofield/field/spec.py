@@ -135,10 +135,10 @@ class FitSpec(Spec):
         "null: 0.002 in mode distill, 0.01 in mode sds or without prior",
     )
     data_weight: NonNegativeFloat = Field(
-        1.0, description="weight of the data term, relative to the prior term at prior_weight 1"
+        4.0, description="weight of the data term, relative to the prior term at prior_weight 1"
     )
     noise_tolerance: NonNegativeFloat = Field(
-        0.5,
+        0.25,
         description="differences from the sections up to so many standard deviations of their noise cost the data term nothing; "
         "0: sections are reproduced noise and all",
     )
