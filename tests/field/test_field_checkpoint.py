@@ -86,7 +86,7 @@ def test_an_empty_feature_is_no_division_by_zero():
 @pytest.mark.parametrize("detail", [0.0, 1.0])
 def test_a_default_block_costs_less_than_two_bytes_per_voxel(detail):
     """128^3 voxels owned; the field reaches 16 further along z and 8 across."""
-    spec = FieldSpec().for_detail(detail)
+    spec = FieldSpec().decided(detail)
     data = pack_field(make_fields(spec, (160, 144, 144), [0]), 0, spec)
     per_vox = len(data) / 128**3
     assert per_vox <= 2.0

@@ -15,22 +15,23 @@ def test_steps_are_by_mode_unless_they_are_given():
 
 
 @pytest.mark.parametrize(
-    ("given", "detail", "strides", "features"),
+    ("given", "detail", "ratio", "strides", "features"),
     [
-        ({}, 0.0, ((2, 1, 1), 4), (1, 4)),
-        ({}, 0.1, (1, 4), (1, 4)),
-        ({"strides_vox": [4, 8, 2]}, 1.0, (4, 8, 2), (1, 4, 4)),
-        ({"strides_vox": [1, 2]}, 0.0, (1, 2), (1, 4)),
-        ({"strides_vox": [[4, 2, 1], 8]}, 0.0, ((4, 2, 1), 8), (1, 4)),
-        ({"strides_vox": [1, 2], "features": [3, 5]}, 1.0, (1, 2), (3, 5)),
+        ({}, 0.0, 8, ((2, 1, 1), 4), (1, 4)),
+        ({}, 0.0, 7.5, (1, 4), (1, 4)),
+        ({}, 0.1, 8, (1, 4), (1, 4)),
+        ({"strides_vox": [4, 8, 2]}, 1.0, 10, (4, 8, 2), (1, 4, 4)),
+        ({"strides_vox": [1, 2]}, 0.0, 10, (1, 2), (1, 4)),
+        ({"strides_vox": [[4, 2, 1], 8]}, 0.0, 4, ((4, 2, 1), 8), (1, 4)),
+        ({"strides_vox": [1, 2], "features": [3, 5]}, 1.0, 4, (1, 2), (3, 5)),
     ],
     ids=str,
 )
-def test_what_is_left_open_of_the_grids_follows_from_the_detail(given, detail, strides, features):
-    spec = FieldSpec(hidden=7, **given).for_detail(detail)
+def test_what_is_left_open_of_the_grids_follows_from_detail_and_ratio(given, detail, ratio, strides, features):
+    spec = FieldSpec(hidden=7, **given).decided(detail, ratio)
     assert (spec.strides_vox, spec.features, spec.hidden) == (strides, features, 7)
     # Once decided, it stays.
-    assert spec.for_detail(1.0 - detail) == spec
+    assert spec.decided(1.0 - detail, 12 - ratio) == spec
 
 
 @pytest.mark.parametrize(

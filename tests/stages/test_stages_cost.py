@@ -17,7 +17,7 @@ def test_a_finished_run_has_no_more_files_than_were_promised(finished):
 
 
 def test_fields_are_as_large_as_was_said(finished):
-    spec = finished.config.field.for_detail(0.0)
+    spec = finished.config.field.decided(0.0, finished.plan.axial.ratio)
     expected = sum(field_bytes(spec, block.field_roi.shape) for block in finished.plan.block_grid)
     found = sum(path.stat().st_size for path in finished.store.folder.iterdir())
     assert 0.5 * expected < found <= expected <= finished.plan.projected["fields_bytes"]

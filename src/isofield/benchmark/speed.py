@@ -52,7 +52,7 @@ class SpeedBenchmark:
     def __init__(self, setting: SpeedSetting, config: Config, device: torch.device) -> None:
         self.setting, self.device = setting, device
         self.prior, self.fit = config.prior, config.fit
-        self.field = config.field.for_detail(config.fit.detail)
+        self.field = config.field.decided(config.fit.detail, setting.ratio)
         side = 3 * setting.block_vox
         self.axial = AxialMap(Fraction(setting.ratio), side // setting.ratio)
         self.model = MeasurementModel(Fraction(setting.ratio))

@@ -51,7 +51,7 @@ def fit_effort(jobs: Jobs, ratio: Fraction, prior: PriorSpec, field: FieldSpec, 
     seen = n_reached(jobs, jobs.grid.context) / n_reached(jobs, (0, 0, 0))
     denoise = network_work(prior, ratio) / network_work(PriorSpec(), REFERENCE_RATIO)
     rendered = fit.n_steps * fit.slice_share
-    render = RENDER_SHARE * field_work(field.for_detail(fit.detail)) / field_work(FieldSpec().for_detail(0.0))
+    render = RENDER_SHARE * field_work(field.decided(fit.detail, ratio)) / field_work(FieldSpec().decided())
     passes = 0.0
     if fit.has_targets:
         passes = 2 * (1 + fit.mirrored) + (N_DRAW_SIGMAS + 1 if fit.detail else 0)

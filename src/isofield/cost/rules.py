@@ -55,7 +55,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     on_gpu = speed.device.startswith("cuda")
     seen, made = memory.largest_shape(grid, grid.context), made_shape(layout)
     n_blocks, n_vox, shard_vox, has_truth = len(jobs.blocks), made.volume, jobs.shard_vox, config.source.simulate is not None
-    spec = config.field.for_detail(config.fit.detail)
+    spec = config.field.decided(config.fit.detail, layout.axial.ratio)
     measured_vox = layout.roi.shape.volume
     if on_gpu:
         fit_bytes = memory.cuda_fit_job_bytes(seen, config.fit.batch_blocks)

@@ -33,7 +33,7 @@ def field_bytes(spec: FieldSpec, shape: Sequence[int]) -> int:
 
 def fields_bytes(config: Config | Sections, layout: Layout) -> int:
     """Size of all fields of a run, before tidy removes them."""
-    spec = config.field.for_detail(config.fit.detail)
+    spec = config.field.decided(config.fit.detail, layout.axial.ratio)
     shape = largest_shape(layout.grid, layout.grid.margin or layout.grid.context)
     return field_bytes(spec, shape) * len(layout.jobs.blocks)
 

@@ -147,7 +147,7 @@ Fields = GridFields | CoordinateFields
 
 def make_fields(spec: FieldSpec, shape: Sequence[int], seeds: Sequence[int]) -> Fields:
     """Fresh fields of the configured kind, one per seed; what the spec leaves open is as for posterior means."""
-    spec = spec.for_detail(0.0)
+    spec = spec.decided()
     return GridFields(spec, shape, seeds) if spec.kind == "grid" else CoordinateFields(spec, shape, seeds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from math import prod
 from typing import Literal
@@ -15,6 +16,9 @@ SLICES_PER_CALL = 32
 """Slices per call of the denoiser: one number for all devices and batches, so that it cannot change a result."""
 N_DRAW_SIGMAS = 8
 """Noise levels that a draw from the posterior passes through."""
+
+THICK = 8
+"""Voxels along z of a section between which a posterior mean is so smooth that every other one has a node of the finest grid."""
 
 Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
 
@@ -41,7 +45,7 @@ class FieldSpec(Spec):
         None,
         min_length=1,
         description="grid: spacing of the feature grids in output voxels, finest first, z, y, x or one number for all, each 1 or "
-        "even; null: [2, 1, 1] and 4, or 1 and 4 where fit.detail asks for texture along z",
+        "even; null: [2, 1, 1] and 4, or 1 and 4 where sections are thinner than 8 voxels or fit.detail asks for texture along z",
     )
     features: tuple[PositiveInt, ...] | None = Field(
         None, min_length=1, description="grid: features per grid node, per level; null: 1 for the first level, 4 for the others"
@@ -73,15 +77,15 @@ class FieldSpec(Spec):
             )
         return self
 
-    def for_detail(self, detail: float) -> FieldSpec:
-        """This spec with everything that is left open decided for `fit.detail`."""
-        strides = self.strides_vox or ((1, 4) if detail else ((2, 1, 1), 4))
+    def decided(self, detail: float = 0.0, ratio: Fraction | float = THICK) -> FieldSpec:
+        """This spec with everything that is left open decided for `fit.detail` and sections `ratio` voxels thick."""
+        strides = self.strides_vox or ((1, 4) if detail or ratio < THICK else ((2, 1, 1), 4))
         features = self.features or (1, *(4,) * (len(strides) - 1))
         return self.model_copy(update={"strides_vox": strides, "features": features})
 
     def n_numbers(self, shape: Sequence[int]) -> tuple[int, int]:
         """Numbers per field of a block of this shape (z, y, x): on the nodes of its grids, and all others."""
-        spec = self.for_detail(0.0)
+        spec = self.decided()
         widths = [spec.hidden] * spec.n_hidden_layers + [1]
         nodes = others = 0
         if spec.kind == "grid":

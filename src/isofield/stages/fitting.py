@@ -29,7 +29,7 @@ from isofield.stages.device import choose_device, is_out_of_memory, release_memo
 from isofield.stages.stopping import StoppedError, StopRequest
 from isofield.stages.tables import read_table
 
-FIT_CODE = 4
+FIT_CODE = 5
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
 
@@ -132,7 +132,7 @@ class Fitter:
     ) -> None:
         self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
         self.n_neighbours, self.noise = prior["spec"]["neighbours"], prior["section_noise"]
-        self.field_spec = config.field.for_detail(config.fit.detail)
+        self.field_spec = config.field.decided(config.fit.detail, measured.axial.ratio)
         self.largest: int | None = None
         """Blocks that were found to fit into memory together; None until it ran out."""
         self.failed: dict[int, str] = {}

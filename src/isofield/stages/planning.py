@@ -150,7 +150,7 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
     """Memory per job and bytes and files on disk that a run with this layout needs."""
     grid = layout.grid
     seen, shard_vox = memory.largest_shape(grid, grid.context), config.output.shard_vox
-    spec, batch = config.field.for_detail(config.fit.detail), config.fit.batch_blocks or 1
+    spec, batch = config.field.decided(config.fit.detail, layout.axial.ratio), config.fit.batch_blocks or 1
     levels = level_shapes(storage.made_shape(layout), config.output.pyramid_min_vox)
     n_bytes = {
         "fit_job_bytes": memory.fit_job_bytes(seen, batch, spec, layout.axial.ratio, config.fit.slice_share),
