@@ -27,6 +27,8 @@ def main() -> None:
     arguments.add_argument("run", type=Path, help="results folder of a run")
     arguments.add_argument("--napari", action="store_true", help="show measured and isotropic in napari")
     options = arguments.parse_args()
+    if not (options.run / "measured.ome.zarr").exists() and list(options.run.glob("channel-*")):
+        raise SystemExit(f"{options.run} holds several channels, and this opens one: see docs/output.md for reading one of these")
     volume, voxel_nm, first_nm = open_level(options.run / "isotropic.ome.zarr")
     measured, section_nm, section_first_nm = open_level(options.run / "measured.ome.zarr")
     print(f"isotropic  {volume.shape} voxels of {voxel_nm} nm, {volume.dtype}, first centre at {first_nm} nm")

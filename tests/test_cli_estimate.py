@@ -114,3 +114,21 @@ def test_a_petavoxel_takes_seconds_and_nothing_heavy():
 )
 def test_what_makes_no_sense_is_refused(said, arguments, named):
     assert named in said(PAPER, *arguments, status=2)
+
+
+def test_channels_are_counted_one_by_one_and_together(capsys):
+    shape = ["--shape", "60,512,512", "--voxel-size-nm", "40,8,8", "--json"]
+    given = json.dumps({"run": {"name": "a"}, "source": {"path": "nowhere.tif", "channel": [0, 2]}, "prior": {"channel": 2}})
+    assert main(["estimate", given, *shape]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, second = found["channels"]
+    assert (first["name"], second["name"]) == ("channel-0", "channel-2")
+    assert found["together"]["n_files"] == first["n_files"] + second["n_files"]
+    assert found["together"]["wall_s"] == first["wall_s"] + second["wall_s"]
+    assert first["wall_s"] < second["wall_s"], "the second trains the prior that both use"
+    assert main(["estimate", given, *shape[:-1]]) == 0
+    assert "All 2 channels, one after the other" in capsys.readouterr().out
+    assert main(["estimate", given, *shape, "--config", "source.channel=all"]) == 2
+    assert "Name the channels, as [0, 1]" in capsys.readouterr().err
+    assert main(["estimate", given, *shape, "--config", "source.channel=0", "prior.channel=null"]) == 0
+    assert "channels" not in json.loads(capsys.readouterr().out)

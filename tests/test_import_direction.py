@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"benchmark"},
     {"stages"},
     {"cost", "recovery", "verify"},
-    {"plan", "status"},
+    {"plan", "status", "units"},
     {
         "config",
         "source",

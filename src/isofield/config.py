@@ -117,6 +117,7 @@ class Config(Spec):
         if self.measurement.objective:
             _check_objective(self.measurement, self.operator)
         _check_kernels(self.source, self.measurement)
+        _check_channels(self.source, self.prior)
         return self
 
     @property
@@ -155,6 +156,18 @@ def _check_objective(measurement: MeasurementSpec, operator: Operator) -> None:
         )
     if measurement.fwhm_nm:
         raise InputError(key, shown, f"is given beside measurement.fwhm_nm {measurement.fwhm_nm:g}", "Drop one of the two")
+
+
+def _check_channels(source: SourceSpec, prior: PriorSpec) -> None:
+    """A prior that channels share is that of one of them."""
+    if prior.channel is None:
+        return
+    if not source.has_several:
+        limit = f"is for several channels, source.channel is {source.channel}"
+        raise InputError("prior.channel", prior.channel, limit, "Leave it null, or name several channels in source.channel")
+    if source.channel != "all" and prior.channel not in source.channel:  # type: ignore[operator]
+        limit = f"is none of those in source.channel, {list(source.channel)}"  # type: ignore[arg-type]
+        raise InputError("prior.channel", prior.channel, limit, "Name one of them, or leave it null")
 
 
 def _check_kernels(source: SourceSpec, measurement: MeasurementSpec) -> None:
@@ -230,7 +243,7 @@ def load_config(text: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 
     Raises InputError naming the key, its value, the limit and the remedy.
     """
-    return make_config(_with_overrides(read_mapping(text), overrides))
+    return make_config(with_overrides(read_mapping(text), overrides))
 
 
 def make_config(values: Mapping[str, Any]) -> Config:
@@ -241,7 +254,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
 
 def load_sections(text: str | os.PathLike[str], names: Iterable[str], overrides: Iterable[str] = ()) -> Sections:
     """The named sections of a configuration, whole or cut down as by `Config.section_json`."""
-    values = _with_overrides(read_mapping(text), overrides)
+    values = with_overrides(read_mapping(text), overrides)
     names = tuple(names)
     sections = {name.partition(".")[0] for name in names}
     # Together with the source, sections are checked against each other, and unknown ones are found.
@@ -282,7 +295,8 @@ def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
     return values
 
 
-def _with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`values` with `section.key=value` overrides. Raises InputError for one of another form."""
     for override in overrides:
         path, equals, value = override.partition("=")
         keys = path.split(".")

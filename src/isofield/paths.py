@@ -14,14 +14,43 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
 
 
 @dataclass(frozen=True)
+class ChannelOf:
+    """One channel of an image of several (axes c, z, y, x): what functions of `omezarr.store` take for an image z, y, x.
+
+    image: path or URI. Deliberately no os.PathLike: its files are those of all channels.
+    """
+
+    image: Path | str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.image} (channel {self.index})"
+
+
+def channel_folder(channel: int | str) -> str:
+    """Name of the folder, in that of a run of several channels, of what is made of one channel of the source."""
+    return f"channel-{channel}"
+
+
+def channel_folders(root: Path) -> list[Path]:
+    """Folders of the channels of the run at `root` that have a plan, by number; none of a run of one channel."""
+    found = [folder for folder in Path(root).glob("channel-*") if (folder / "plan.json").exists()]
+    numbers = {int(number): folder for folder in found if (number := folder.name.partition("-")[2]).isdecimal()}
+    return [numbers[number] for number in sorted(numbers)]
+
+
+@dataclass(frozen=True)
 class RunPaths:
     """Files of one run, below `root` = results/<run name>; the isotropic image may lie elsewhere.
 
-    image: `output.path`, a local path or a URI; None: below `root`. Raises InputError for one that cannot be written to.
+    image: `output.path`, a local path or a URI; None: below `root`. channel: which channel of an image of several the run
+    makes, whose folder lies in `root`'s then; None: the image is its own. Raises InputError for an image that cannot be
+    written to.
     """
 
     root: Path
     image: str | None = None
+    channel: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
@@ -104,11 +133,21 @@ class RunPaths:
         return self.root / "shards"
 
     @property
-    def isotropic(self) -> Path | str:
-        """The image: a local path, or a URI as text."""
+    def store(self) -> Path | str:
+        """Where the files of the image lie: a local path, or a URI as text."""
         if self.image is None:
-            return self.root / "isotropic.ome.zarr"
+            return (self.root if self.channel is None else self.root.parent) / "isotropic.ome.zarr"
         return self.image if is_remote(self.image) else Path(self.image)
+
+    @property
+    def isotropic(self) -> Path | str | ChannelOf:
+        """The image as its voxels are read and written: `store`, or one channel of it."""
+        return self.store if self.channel is None else ChannelOf(self.store, self.channel)
+
+    @property
+    def joined(self) -> Path:
+        """Record that the metadata of an image of several channels speak of all of them; `root` is of one of these."""
+        return self.root.parent / "jobs" / "join.json"
 
     @property
     def measured(self) -> Path:

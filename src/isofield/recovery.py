@@ -79,6 +79,16 @@ def withdraw_false_records(
     return [path.name for path in false]
 
 
+def withdraw_false_joint(paths: RunPaths, mark: str, remove: bool = True) -> list[str]:
+    """The same for the record of what several channels have in common; `paths` are of any of these."""
+    record = _readable(paths.joined)
+    if not paths.joined.exists() or record.get("made_from") == mark:
+        return []
+    if remove:
+        paths.joined.unlink()
+    return [paths.joined.name]
+
+
 def _fitted(paths: RunPaths) -> FieldStore | None:
     try:
         return current_store(paths)
@@ -190,13 +200,13 @@ def _shard_holds(paths: RunPaths, shard: dict, recorded_ns: int) -> bool:
     One in an object store is believed to be: asking for each would make the workflow wait for the network when it starts. To
     make shards again that were deleted or damaged there, delete the job's record.
     """
-    if isinstance(paths.isotropic, str):
+    if isinstance(paths.store, str):
         return True
     labels = shard.get("labels")
-    keys = shard_keys(0, shard["offset"], shard["shape"], shard["side"], shard.get("chunk"))
-    if labels is None or not _files_hold(paths.isotropic / "labels" / "origin", keys, labels, recorded_ns):
+    keys = shard_keys(0, shard["offset"], shard["shape"], shard["side"], shard.get("chunk"), paths.channel)
+    if labels is None or not _files_hold(paths.store / "labels" / "origin", keys, labels, recorded_ns):
         return False
-    return _files_hold(paths.isotropic, keys, shard, recorded_ns)
+    return _files_hold(paths.store, keys, shard, recorded_ns)
 
 
 def _files_hold(folder: Path, keys: Sequence[str], about: dict, recorded_ns: int) -> bool:

@@ -15,7 +15,7 @@ from isofield.paths import RunPaths
 from isofield.plan import Layout, Plan, lay_out
 from isofield.records import read_json
 from isofield.source.probe import probe
-from isofield.stages import SECTIONS_READ
+from isofield.stages import JOINT_SECTIONS_READ, SECTIONS_READ
 
 TINY: dict[str, Any] = {
     "run": {"name": "tiny", "threads_per_job": 1, "device": "cpu", "keep_fields": True},
@@ -57,7 +57,7 @@ class TinyRun:
 
     def stage(self, name: str, job: int | None = None) -> int:
         """Run one stage with exactly the sections it declares, as the workflow's rules do; its exit status."""
-        given = self.config.section_json(*SECTIONS_READ[name])
+        given = self.config.section_json(*(SECTIONS_READ | JOINT_SECTIONS_READ)[name])
         return main([name, given, *(["--job", str(job)] if job is not None else [])])
 
     def all_stages(self) -> TinyRun:
@@ -67,7 +67,9 @@ class TinyRun:
 
     @property
     def paths(self) -> RunPaths:
-        return RunPaths(Path(self.config.run.results) / self.config.run.name, self.config.output.path)
+        joint = self.config.output.joint
+        root = Path(self.config.run.results) / self.config.run.name
+        return RunPaths(root, self.config.output.path, joint.index if joint else None)
 
     @property
     def layout(self) -> Layout:

@@ -1,6 +1,6 @@
 rule measure:
     input:
-        expand(RUN.blend_job("{job}"), job=range(JOBS.n_blend)),
+        of_jobs(RUN.blend_job("{job}"), JOBS.n_blend),
     output:
         metrics=RUN.metrics,
         blocks=RUN.block_metrics,

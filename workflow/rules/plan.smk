@@ -15,6 +15,6 @@ rule plan:
         runtime=COSTS["plan"].runtime_min,
     params:
         config=sections("plan"),
-        volume=IDENTITY,
+        volume=identity_of,
     shell:
         "isofield plan {params.config:q} 2>&1 | tee {log:q}"

@@ -2,7 +2,7 @@ rule train:
     input:
         # What the prior depends on is in params; a new block grid alone does not retrain it.
         plan=ancient(rules.plan.output.plan),
-        init=INIT,
+        init=init_of,
     output:
         prior=RUN.prior,
         facts=RUN.prior_facts,
@@ -21,6 +21,6 @@ rule train:
         gpu=1 if CFG.run.device.startswith("cuda") else 0,
     params:
         config=sections("train"),
-        volume=IDENTITY,
+        volume=identity_of,
     shell:
         "isofield train {params.config:q} 2>&1 | tee {log:q}"

@@ -20,7 +20,7 @@ rule pyramid:
 
 rule finish:
     input:
-        pyramids=expand(RUN.pyramid_job("{job}"), job=range(len(JOBS.pyramid))),
+        pyramids=of_jobs(RUN.pyramid_job("{job}"), len(JOBS.pyramid)),
         facts=rules.train.output.facts,
     output:
         RUN.finish,

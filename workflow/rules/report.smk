@@ -8,7 +8,7 @@ rule report:
             RUN.report,
             caption="../report/page.rst",
             category="Isotropic volume",
-            labels={"run": CFG.run.name, "what": "report"},
+            labels={"run": CFG.run.name, "what": REPORT_OF},
         ),
         viewer=RUN.neuroglancer,
     log:

@@ -1,7 +1,7 @@
 rule verify:
     input:
         # Before tidy: as long as something may be wrong, fields are worth their place.
-        image=rules.finish.output,
+        image=COMPLETE,
     output:
         RUN.verified,
     log:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,10 +12,9 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr.layout import Level as Stored
 from isofield.omezarr.metadata import ome_of
-from isofield.omezarr.store import Location, image_attributes, read_region
-from isofield.storage.place import place_of
+from isofield.omezarr.store import Store, image_attributes, level_channels, level_shape, read_region
+from isofield.paths import ChannelOf
 from isofield.storage.uri import is_remote
 
 LOOK_VOX = 64
@@ -65,7 +64,12 @@ def with_ngff_zarr(path: str) -> list[ReadLevel]:
 
     images = ngff_zarr.from_ngff_zarr(path).images
     return [
-        ReadLevel(one.data, _zyx(one.scale), _zyx(one.translation), one.axes_units["x"] if one.axes_units else None)
+        ReadLevel(
+            one.data,
+            _in_order(one.scale, one.dims, 1.0),
+            _in_order(one.translation, one.dims, 0.0),
+            one.axes_units["x"] if one.axes_units else None,
+        )
         for one in images
     ]
 
@@ -126,7 +130,7 @@ READERS: dict[str, Callable[[str], list[ReadLevel]]] = {
 VALIDATORS: dict[str, Callable[[str], None]] = {"yaozarrs": validate_yaozarrs, "ome-zarr-models": validate_ome_zarr_models}
 
 
-def check_readers(image: Location) -> list[Check]:
+def check_readers(image: Store) -> list[Check]:
     """Ask all readers and validators. Raises InputError for an image that is not on this machine, or none at all."""
     if is_remote(image):
         raise InputError("RUN", str(image), "lies in an object store", "Copy it here; readers differ in how they reach one")
@@ -168,13 +172,18 @@ def _accepts(validate: Callable[[str], None], path: str) -> str:
 
 
 def _written(path: str) -> list[tuple[Roi, np.ndarray, ReadLevel]]:
-    """Per level: the part around its middle, its voxels by our own reader, and what the metadata say."""
+    """Per level: the part around its middle, its voxels by our own reader, of all channels, and what the metadata say."""
     attributes, found = image_attributes(path), []
+    n = level_channels(path, 0)
     for number, dataset in enumerate(ome_of(attributes)["multiscales"][0]["datasets"]):
-        shape = Stored.open(place_of(path, "RUN"), number).shape
+        shape = level_shape(path if n is None else ChannelOf(path, 0), number)
         side = ZYX(*(min(LOOK_VOX, n) for n in shape))
         part = Roi(ZYX(*((n - s) // 2 for n, s in zip(shape, side, strict=True))), side)
-        found.append((part, read_region(path, number, part), _placed(shape, attributes, dataset)))
+        if n is None:
+            voxels = read_region(path, number, part)
+        else:
+            voxels = np.stack([read_region(ChannelOf(path, channel), number, part) for channel in range(n)])
+        found.append((part, voxels, _placed(tuple(shape) if n is None else (n, *shape), attributes, dataset)))
     return found
 
 
@@ -184,14 +193,14 @@ def _compare(read: list[ReadLevel], wanted: list[tuple[Roi, np.ndarray, ReadLeve
     for number, (one, (part, voxels, written)) in enumerate(zip(read, wanted, strict=True)):
         if tuple(one.data.shape) != tuple(written.data):
             raise DisagreementError(f"level {number} has shape {tuple(one.data.shape)} instead of {tuple(written.data)}")
-        if not np.array_equal(np.asarray(one.data[part.slices]), voxels):
+        if not np.array_equal(np.asarray(one.data[(..., *part.slices)]), voxels):
             raise DisagreementError(f"level {number} has other voxels")
         for what in ("scale", "translation", "unit"):
             if getattr(one, what) != getattr(written, what):
                 raise DisagreementError(f"level {number} has {what} {getattr(one, what)} instead of {getattr(written, what)}")
     first = wanted[0][2]
     edge = [t - s / 2 for t, s in zip(first.translation or (), first.scale or (), strict=True)]
-    sides, corner = (", ".join(f"{value:g}" for value in values) for values in (first.scale or (), edge))
+    sides, corner = (", ".join(f"{value:g}" for value in values[-3:]) for values in (first.scale or (), edge))
     return f"{len(read)} levels, voxel {sides} {first.unit}, first edge at {corner}"
 
 
@@ -205,8 +214,9 @@ def _transforms(transforms: list[dict[str, Any]]) -> tuple[tuple[float, ...], tu
     return parts["scale"], parts["translation"]
 
 
-def _zyx(by_name: dict[str, float]) -> tuple[float, ...]:
-    return tuple(float(by_name[name]) for name in "zyx")
+def _in_order(by_name: dict[str, float], axes: Sequence[str], of_channels: float) -> tuple[float, ...]:
+    """Values by axis; ngff-zarr has none for channels, where the metadata say `of_channels`."""
+    return tuple(float(by_name.get(name, of_channels) if name == "c" else by_name[name]) for name in axes)
 
 
 def _json(ts: Any, path: str, name: str) -> dict[str, Any]:

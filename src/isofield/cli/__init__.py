@@ -15,6 +15,7 @@ from isofield import __version__
 from isofield.cli.benchmarks import add_benchmark
 from isofield.cli.completion import add_completion
 from isofield.cli.estimate import add_estimate
+from isofield.cli.folders import configurations, paths_in, units_in
 from isofield.cli.init import add_init
 from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_config, add_json, add_run
 from isofield.cli.output import add_output
@@ -25,7 +26,7 @@ from isofield.errors import InputError, storage_problem
 from isofield.locking import job_lock
 from isofield.paths import RunPaths
 from isofield.progress import say
-from isofield.stages import SECTIONS_READ
+from isofield.stages import JOINT_SECTIONS_READ, SECTIONS_READ
 from isofield.stages.stopping import StoppedError
 
 STAGES = {
@@ -36,8 +37,10 @@ STAGES = {
     "blend": "blend the fields into the output shards of one job",
     "pyramid": "compute the coarser levels of one job's part of the image",
     "finish": "compute the coarsest levels and write the provenance",
+    "join": "write what the metadata of an image of several channels say of all of them",
     "measure": "compute the metrics",
     "report": "write the HTML report and the neuroglancer state",
+    "overview": "write the page and the neuroglancer state of a run of several channels",
     "tidy": "remove the fields that have been blended, unless run.keep_fields is set",
     "preview": "reconstruct and report on a few blocks, and say what the whole run costs at their speed",
 }
@@ -122,13 +125,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run_stage(args: argparse.Namespace) -> int:
+    """One stage; of a configuration that names several channels, that of each of them, one after the other."""
+    worst = 0
+    given = configurations(args.config_file, args.overrides, begins=args.command == "plan")
+    for text, overrides in given[:1] if args.command in JOINT_SECTIONS_READ else given:
+        worst = max(worst, _run_unit(argparse.Namespace(**{**vars(args), "config_file": text, "overrides": overrides})))
+    return worst
+
+
+def _run_unit(args: argparse.Namespace) -> int:
     name = args.command
     if name in ("report", "preview"):
         config: Config | Sections = load_config(args.config_file, args.overrides)
     else:
-        config = load_sections(args.config_file, SECTIONS_READ[name], args.overrides)
+        config = load_sections(args.config_file, (SECTIONS_READ | JOINT_SECTIONS_READ)[name], args.overrides)
     knows_output = isinstance(config, Config) or "output" in config
-    paths = RunPaths(Path(config.run.results) / config.run.name, config.output.path if knows_output else None)
+    root, joint = Path(config.run.results) / config.run.name, config.output.joint if knows_output else None
+    paths = RunPaths(root, config.output.path if knows_output else None, joint.index if joint else None)
+    if name in JOINT_SECTIONS_READ:
+        if joint is None:
+            limit = f"is for runs of several channels, {config.run.name} is of one"
+            raise InputError(f"isofield {name}", config.run.name, limit, "Leave it out, or name several in source.channel")
+        paths = RunPaths(Path(config.run.results), config.output.path)
     job = getattr(args, "job", None)
     # Stages of many jobs lock each.
     with nullcontext() if name in TAKES_JOB else _alone(paths, name):
@@ -171,6 +189,14 @@ def _stage(name: str) -> Callable:
         return _blend
     if name == "pyramid":
         return _pyramid
+    if name == "join":
+        from isofield.stages.joining import join_channels
+
+        return lambda config, paths, job: join_channels(config, paths.root)
+    if name == "overview":
+        from isofield.stages.overviewing import write_overview
+
+        return lambda config, paths, job: write_overview(config, paths)
     if name == "tidy":
         from isofield.stages.tidying import tidy_run
 
@@ -217,17 +243,21 @@ def _pyramid(config: Sections, paths: RunPaths, job: int | None) -> None:
 def _run_status(args: argparse.Namespace) -> None:
     from isofield.status import run_status
 
-    status = run_status(RunPaths(Path(args.folder)))
-    print(json.dumps(status.to_dict(), indent=2) if args.json else "\n".join(status.lines()))
+    found = [run_status(RunPaths(unit)) for unit in units_in(args.folder)]
+    plain = [status.to_dict() for status in found]
+    if args.json:
+        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
+    else:
+        print("\n".join(line for status in found for line in status.lines()))
 
 
 def _run_view(args: argparse.Namespace) -> None:
-    from isofield.records import read_json
     from isofield.report.server import view
 
-    canvas = RunPaths(Path(args.folder)).canvas
-    image = read_json(canvas).get("image") if canvas.exists() else None
-    view(Path(args.folder), port=args.port, open_browser=args.open, image=image)
+    paths = paths_in(units_in(args.folder)[0])
+    # The folder of one channel of several does not hold the image that it is served with.
+    apart = paths.image is not None or (paths.channel is not None and paths.root == Path(args.folder))
+    view(Path(args.folder), port=args.port, open_browser=args.open, image=str(paths.store) if apart else None)
 
 
 def _run_config(args: argparse.Namespace) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from isofield.cli.options import add_config, add_json, triple
 from isofield.config import Config, load_config
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 from isofield.source.volume import VolumeInfo
+
+if TYPE_CHECKING:
+    from isofield.cost.estimate import Estimate
 
 
 def add_estimate(commands: argparse._SubParsersAction) -> None:
@@ -37,7 +41,6 @@ def _run_estimate(args: argparse.Namespace) -> None:
     from isofield.cost.estimate import Machines, estimate, lines
     from isofield.cost.rules import expected_speed
     from isofield.plan import lay_out
-    from isofield.source.probe import probe
 
     config = load_config(args.config_file, args.overrides)
     gpus = args.gpus if args.gpus is not None else 0 if config.run.device == "cpu" else 1
@@ -47,8 +50,9 @@ def _run_estimate(args: argparse.Namespace) -> None:
     if not args.shape and (args.voxel_size_nm or args.dtype):
         option = "--voxel-size-nm" if args.voxel_size_nm else "--dtype"
         raise InputError(option, args.voxel_size_nm or args.dtype, "describes a volume that is not at hand", "Give --shape too")
-    info = _given(config, args) if args.shape else probe(config.source)
-    layout = lay_out(config, info)
+    runs = _runs(config, args)
+    # All channels of a volume are of one geometry.
+    layout = lay_out(*runs[0])
     speed = expected_speed(config, layout, gpus > 0)
     if args.speed:
         basis = f"fit given, the rest {speed.basis}"
@@ -56,9 +60,43 @@ def _run_estimate(args: argparse.Namespace) -> None:
     elif args.measure:
         from isofield.benchmark.rate import measured_speed
 
-        speed = measured_speed(config, layout, on_gpu=gpus > 0)
-    found = estimate(config, info, layout, speed, Machines(gpus, args.cpus))
-    print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(lines(found)))
+        speed = measured_speed(runs[0][0], layout, on_gpu=gpus > 0)
+    found = [estimate(one, info, layout, speed, Machines(gpus, args.cpus)) for one, info in runs]
+    if len(found) > 1:
+        _print_channels(found, args.json)
+    else:
+        print(json.dumps(found[0].to_dict(), indent=2) if args.json else "\n".join(lines(found[0])))
+
+
+def _print_channels(found: list[Estimate], as_json: bool) -> None:
+    """What each channel costs, and all of them together, one after the other."""
+    from isofield.cost.estimate import duration, lines, size
+
+    together = {name: sum(getattr(one, name) for one in found) for name in ("wall_s", "image_bytes", "n_files")}
+    if as_json:
+        print(json.dumps({"channels": [one.to_dict() for one in found], "together": together}, indent=2))
+        return
+    print("\n\n".join("\n".join(lines(one)) for one in found))
+    print(
+        f"\nAll {len(found)} channels, one after the other: {duration(together['wall_s'])}; image up to "
+        f"{size(together['image_bytes'])}, at most {together['n_files']} files"
+    )
+
+
+def _runs(config: Config, args: argparse.Namespace) -> list[tuple[Config, VolumeInfo]]:
+    """What is run: the volume, or each of its channels that are named, and its metadata."""
+    from isofield.units import configs_of, units_of
+
+    if not args.shape:
+        return [(unit.config, unit.volume) for unit in units_of(config)]
+    channels = config.source.channel
+    if channels == "all":
+        limit = "is not known without opening the source"
+        raise InputError("source.channel", "all", limit, "Name the channels, as [0, 1]")
+    if not isinstance(channels, tuple) or len(channels) == 1:
+        return [(config, _given(config, args))]
+    named = [f"channel {channel}" for channel in channels]
+    return [(one, _given(one, args)) for one in configs_of(config, channels, named)]
 
 
 def _given(config: Config, args: argparse.Namespace) -> VolumeInfo:

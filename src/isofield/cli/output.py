@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isofield.cli.folders import require_one, units_in
 from isofield.cli.options import EXIT_FAILED, add_json, add_machine, add_run, intervals
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 
 if TYPE_CHECKING:
+    from isofield.omezarr.store import Location
     from isofield.paths import RunPaths
 
 
@@ -53,6 +55,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--to", required=True, metavar="PATH", help="file ending in .tif, or folder for precomputed")
     export.add_argument("--level", type=int, default=0, metavar="K", help="level of the pyramid (default 0, the finest)")
     _add_regions(export, "voxels of the level")
+    export.add_argument("--channel", type=int, metavar="N", help="of an image of several channels, which one, counted from 0")
     export.add_argument("--format", choices=("tiff", "ome-tiff", "precomputed"), help="default: by the ending of --to")
     export.add_argument("--sharded", action="store_true", help="precomputed: many chunks per file, for volumes of any size")
     export.add_argument("--overwrite", action="store_true", help="replace what is at --to")
@@ -83,6 +86,7 @@ def _run_render(args: argparse.Namespace) -> None:
     from isofield.stages.render_image import RenderRequest, render_run
     from isofield.stages.rendering import size_nm
 
+    require_one(args.folder, "render")
     paths = run_paths(args.folder)
     plan = Plan.load(paths.plan)
     region = None
@@ -115,7 +119,7 @@ def _run_export(args: argparse.Namespace) -> None:
     from isofield.stages.exporting import ExportRequest, export_image
 
     made = export_image(
-        image_of(args.folder),
+        image_of(args.folder, args.channel),
         ExportRequest(
             to=args.to,
             level=args.level,
@@ -135,7 +139,7 @@ def _run_export(args: argparse.Namespace) -> None:
 def _run_check_readers(args: argparse.Namespace) -> int:
     from isofield.benchmark.readers import check_readers, table
 
-    found = check_readers(image_of(args.folder))
+    found = check_readers(store_of(args.folder))
     print(json.dumps([one.to_dict() for one in found], indent=2) if args.json else table(found))
     return EXIT_FAILED if any(one.agrees is False for one in found) else 0
 
@@ -148,11 +152,36 @@ def run_paths(folder: str) -> RunPaths:
     paths = RunPaths(Path(folder))
     if not paths.canvas.exists():
         raise InputError("run", folder, "is not the results folder of a run with an image", "Give one, such as results/demo")
-    return RunPaths(Path(folder), read_json(paths.canvas).get("image"))
+    record = read_json(paths.canvas)
+    return RunPaths(Path(folder), record.get("image"), record.get("channel"))
 
 
-def image_of(folder: str) -> str | Path:
-    """The image of a run, or `folder` itself where it is an OME-Zarr."""
-    if "://" in folder or any((Path(folder) / name).exists() for name in ("zarr.json", ".zattrs")):
-        return folder
-    return run_paths(folder).isotropic
+def store_of(folder: str) -> str | Path:
+    """Where the files of a run's image lie, or `folder` itself where it is an OME-Zarr."""
+    return folder if _is_image(folder) else run_paths(str(units_in(folder)[0])).store
+
+
+def _is_image(folder: str) -> bool:
+    return "://" in folder or any((Path(folder) / name).exists() for name in ("zarr.json", ".zattrs"))
+
+
+def image_of(folder: str, channel: int | None = None) -> Location:
+    """The image of a run, or `folder` itself where it is an OME-Zarr; of one of several channels that one, by its place in it.
+
+    Raises InputError where there are several and none is named.
+    """
+    from isofield.paths import ChannelOf
+
+    if _is_image(folder):
+        return folder if channel is None else ChannelOf(folder, channel)
+    units = units_in(folder)
+    if units == [Path(folder)]:
+        image = run_paths(folder).isotropic
+        if channel is not None and not (isinstance(image, ChannelOf) and image.index == channel):
+            raise InputError("--channel", channel, f"is not that of {folder}", "Leave it out: it has one channel")
+        return image
+    image = ChannelOf(run_paths(str(units[0])).store, -1 if channel is None else channel)
+    if channel is None:
+        named = ", ".join(f"{index} {unit.name}" for index, unit in enumerate(units))
+        raise InputError("run", folder, f"has an image of several channels ({named})", "Choose one with --channel")
+    return image

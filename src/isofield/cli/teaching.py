@@ -18,6 +18,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "blend": ("isofield blend my_volume.yaml --job 0",),
     "pyramid": ("isofield pyramid my_volume.yaml --job 0",),
     "finish": ("isofield finish my_volume.yaml",),
+    "join": ("isofield join my_volume.yaml --config source.channel=all",),
+    "overview": ("isofield overview my_volume.yaml --config source.channel=all",),
     "measure": ("isofield measure my_volume.yaml", "isofield measure my_volume.yaml --json"),
     "report": ("isofield report my_volume.yaml",),
     "verify": ("isofield verify results/my_volume", "isofield verify results/my_volume --repair --json"),
@@ -36,6 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "export": (
         "isofield export results/my_volume --roi 40:120,0:160,0:160 --to part.tif",
         "isofield export results/my_volume --level 1 --to my_volume.precomputed --sharded",
+        "isofield export results/my_volume --channel 1 --to second_channel.tif",
     ),
     "check-readers": ("isofield check-readers results/my_volume", "isofield check-readers my_volume_5nm.ome.zarr --json"),
     "benchmark": ("isofield benchmark speed --help", "isofield benchmark quality --help"),

@@ -7,12 +7,14 @@ import json
 import os
 from pathlib import Path
 
+from isofield.cli.folders import configurations, paths_in, units_in
 from isofield.cli.options import EXIT_FAILED, add_overrides
 from isofield.config import Sections, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
 from isofield.stages import SECTIONS_READ
 from isofield.verify.spec import VerifySpec
+from isofield.verify.verification import Verification
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:
@@ -36,8 +38,6 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
 
 
 def _run_verify(args: argparse.Namespace) -> int:
-    from isofield.stages.verifying import verify_run
-
     for option, value, least in (
         ("--recompute", args.recompute, 0),
         ("--max-vox", args.max_vox, 0),
@@ -45,7 +45,18 @@ def _run_verify(args: argparse.Namespace) -> int:
     ):
         if value is not None and value < least:
             raise InputError(option, value, f"is below {least}", f"Give a whole number from {least} on")
-    paths, config = _run_of(args)
+    found = [_verified(paths, config, args) for paths, config in _runs_of(args)]
+    plain = [one.to_dict() for one in found]
+    if args.json:
+        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
+    else:
+        print("\n".join(line for one in found for line in one.lines()))
+    return 0 if all(one.ok for one in found) else EXIT_FAILED
+
+
+def _verified(paths: RunPaths, config: Sections | None, args: argparse.Namespace) -> Verification:
+    from isofield.stages.verifying import verify_run
+
     by_hand = os.path.isdir(args.run_or_config)
     spec = VerifySpec(max_vox=None) if by_hand or config is None else config.verify
     if by_hand and config is not None:
@@ -53,30 +64,32 @@ def _run_verify(args: argparse.Namespace) -> int:
     given = {"recompute_blocks": args.recompute, "max_vox": args.max_vox}
     spec = spec.model_copy(update={key: value for key, value in given.items() if value is not None})
     n_threads = args.threads or (config.run.threads_per_job if config else 2)
-    found = verify_run(paths, config, spec, n_threads, mend=args.repair)
-    print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(found.lines()))
-    return 0 if found.ok else EXIT_FAILED
+    return verify_run(paths, config, spec, n_threads, mend=args.repair)
 
 
-def _run_of(args: argparse.Namespace) -> tuple[RunPaths, Sections | None]:
-    """The run, and the configuration that it was verified with when it ended, if it was."""
-    from isofield.records import read_json
+def _runs_of(args: argparse.Namespace) -> list[tuple[RunPaths, Sections | None]]:
+    """The run, or each channel's, and the configuration that it was verified with when it ended, if it was."""
+    # Unlike Path.is_dir it takes JSON, which is too long for a name, for no folder.
+    if os.path.isdir(args.run_or_config):
+        if args.overrides:
+            limit = "needs a configuration"
+            raise InputError("--config", args.overrides[0], limit, "Give the configuration instead of the folder")
+        return [_run_in(folder) for folder in units_in(args.run_or_config)]
+    names, found = SECTIONS_READ["verify"], []
+    for text, overrides in configurations(args.run_or_config, args.overrides):
+        config = load_sections(text, names, overrides)
+        joint = config.output.joint
+        root = Path(config.run.results) / config.run.name
+        found.append((RunPaths(root, config.output.path, joint.index if joint else None), config))
+    return found
+
+
+def _run_in(folder: Path) -> tuple[RunPaths, Sections | None]:
     from isofield.stages.verifying import known_config
 
-    folder, names = Path(args.run_or_config), SECTIONS_READ["verify"]
-    # Unlike Path.is_dir it takes JSON, which is too long for a name, for no folder.
-    if not os.path.isdir(args.run_or_config):
-        config = load_sections(args.run_or_config, names, args.overrides)
-        return RunPaths(Path(config.run.results) / config.run.name, config.output.path), config
-    if args.overrides:
-        raise InputError("--config", args.overrides[0], "needs a configuration", "Give the configuration instead of the folder")
-    canvas = RunPaths(folder).canvas
-    try:
-        image = read_json(canvas).get("image")
-    except (InputError, AttributeError):
-        image = None
-    known = known_config(RunPaths(folder))
-    if image is None and known:
-        image = known.get("output", {}).get("path")
-    config = load_sections(json.dumps(known), names) if known else None
-    return RunPaths(folder, image), config
+    paths, known = paths_in(folder), known_config(RunPaths(folder))
+    config = load_sections(json.dumps(known), SECTIONS_READ["verify"]) if known else None
+    if config is not None and paths.image is None:
+        joint = config.output.joint
+        paths = RunPaths(folder, config.output.path, joint.index if joint else paths.channel)
+    return paths, config

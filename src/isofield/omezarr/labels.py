@@ -16,7 +16,8 @@ import numpy as np
 from isofield.omezarr.layout import GROUP_KEY, group_files, read_group
 from isofield.omezarr.metadata import ome_of
 from isofield.omezarr.spec import NgffVersion, OutputSpec
-from isofield.omezarr.store import Location, canvas_files, create_canvas
+from isofield.omezarr.store import Location, Store, canvas_files, create_canvas
+from isofield.paths import ChannelOf
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
 
@@ -47,35 +48,49 @@ ORIGINS: dict[int, Origin] = {
 """Colours of Okabe & Ito, which people who are colour-blind can tell apart; what is inferred is not coloured."""
 
 
-def location(image: str | os.PathLike[str]) -> str:
-    """Path or URI of the label image of `image`."""
+def location(image: Location) -> Location:
+    """The label image of `image`: path or URI, or the same channel of it."""
+    if isinstance(image, ChannelOf):
+        return ChannelOf(label_store(image.image), image.index)
+    return label_store(image)
+
+
+def label_store(image: Store) -> str:
+    """Path or URI of the label image of the image whose files lie at `image`."""
     where = os.fspath(image)
     return f"{where.rstrip('/')}/{FOLDER}/{NAME}" if is_remote(where) else os.path.join(where, FOLDER, NAME)
 
 
 def create_labels(
-    image: Location,
+    image: Store,
     shape: Sequence[int],
     spec: OutputSpec,
     *,
     voxel_size_nm: Sequence[float],
     origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    n_channels: int | None = None,
     replace: bool = True,
 ) -> None:
     """Make the label image of an image that is there, all levels empty, or keep it; arguments as of `create_canvas`."""
-    where = location(image)
-    sizes = {"voxel_size_nm": voxel_size_nm, "origin_nm": origin_nm, "replace": replace}
+    where = label_store(image)
+    sizes = {"voxel_size_nm": voxel_size_nm, "origin_nm": origin_nm, "n_channels": n_channels, "replace": replace}
     create_canvas(where, shape, "uint8", spec, name=NAME, **sizes)
     _write_attributes(place_of(where, "output.path"), spec.ome_zarr, _described)
     _write_attributes(place_of(image, "output.path") / FOLDER, spec.ome_zarr, lambda attributes: _listed(spec.ome_zarr))
 
 
 def label_files(
-    shape: Sequence[int], spec: OutputSpec, *, voxel_size_nm: Sequence[float], origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+    shape: Sequence[int],
+    spec: OutputSpec,
+    *,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    n_channels: int | None = None,
 ) -> dict[str, bytes]:
     """What `create_labels` writes: key, within the image -> bytes of the metadata of all groups and levels."""
     version = spec.ome_zarr
-    files = canvas_files(shape, "uint8", spec, name=NAME, voxel_size_nm=voxel_size_nm, origin_nm=origin_nm)
+    where = {"voxel_size_nm": voxel_size_nm, "origin_nm": origin_nm, "n_channels": n_channels}
+    files = canvas_files(shape, "uint8", spec, name=NAME, **where)
     document = json.loads(files[GROUP_KEY[version]])
     described = group_files(version, _described(document["attributes"] if version == "0.5" else document))
     own = {f"{FOLDER}/{NAME}/{key}": data for key, data in (files | described).items()}

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from isofield.geometry import ZYX
 from isofield.omezarr.spec import NgffVersion
 
 AXES = ("z", "y", "x")
+CHANNEL_AXIS = "c"
 PROVENANCE_KEY = "isofield"
 
 
@@ -40,6 +41,23 @@ class DisplayWindow:
             raise ValueError(f"{self} does not satisfy min <= start < end <= max")
 
 
+class Channel(NamedTuple):
+    """One channel of an image of several, as viewers show it: its name, colour (six hexadecimal digits) and grey values."""
+
+    label: str
+    colour: str
+    window: DisplayWindow
+
+
+COLOURS = ("00FF00", "FF00FF", "00A0FF", "FFA000", "FF3030", "FFFF00", "00FFFF", "C080FF")
+"""Of channels that are shown over each other. The first two add up to white, and people who are colour-blind tell them apart."""
+
+
+def colour_of(index: int) -> str:
+    """Colour of a channel by its place in the image."""
+    return COLOURS[index % len(COLOURS)]
+
+
 def level_shapes(shape: Sequence[int], min_vox: int) -> list[ZYX]:
     """Shapes of all levels: each halves every side, rounded up, until the longest is at most `min_vox`."""
     if min(shape) < 1 or min_vox < 1:
@@ -51,25 +69,41 @@ def level_shapes(shape: Sequence[int], min_vox: int) -> list[ZYX]:
 
 
 def level_transforms(
-    voxel_size_nm: Sequence[float], level: int, origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+    voxel_size_nm: Sequence[float], level: int, origin_nm: Sequence[float] = (0.0, 0.0, 0.0), has_channels: bool = False
 ) -> list[dict[str, Any]]:
-    """NGFF scale and translation of one level; world nm = scale * index + translation, at voxel centres."""
+    """NGFF scale and translation of one level; world nm = scale * index + translation, at voxel centres.
+
+    Along an axis of channels, which comes first, nothing is scaled or moved.
+    """
     scale = [float(size) * 2**level for size in voxel_size_nm]
     translation = [float(edge) + side / 2 for edge, side in zip(origin_nm, scale, strict=True)]
+    if has_channels:
+        scale, translation = [1.0, *scale], [0.0, *translation]
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
 
 
+def axes(has_channels: bool = False) -> list[dict[str, str]]:
+    """NGFF's description of the axes z, y, x, or c, z, y, x."""
+    space = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES]
+    return [{"name": CHANNEL_AXIS, "type": "channel"}, *space] if has_channels else space
+
+
 def multiscale(
-    name: str, n_levels: int, voxel_size_nm: Sequence[float], origin_nm: Sequence[float] = (0.0, 0.0, 0.0)
+    name: str,
+    n_levels: int,
+    voxel_size_nm: Sequence[float],
+    origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    has_channels: bool = False,
 ) -> dict[str, Any]:
-    """One entry of `multiscales`: axes z, y, x in nm and the arrays "0", "1", ... with their transforms."""
+    """One entry of `multiscales`: axes z, y, x in nm, c before them if it `has_channels`, and the arrays "0", "1", ... with
+    their transforms."""
     entry: dict[str, Any] = {
         "name": name,
-        "axes": [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES],
+        "axes": axes(has_channels),
         "datasets": [
             {
                 "path": str(level),
-                "coordinateTransformations": level_transforms(voxel_size_nm, level, origin_nm),
+                "coordinateTransformations": level_transforms(voxel_size_nm, level, origin_nm, has_channels),
             }
             for level in range(n_levels)
         ],
@@ -90,6 +124,11 @@ def omero(name: str, window: DisplayWindow) -> dict[str, Any]:
     return {"channels": [{"label": name, "color": "FFFFFF", "active": True, "window": limits}]}
 
 
+def omero_of_channels(channels: Sequence[Channel]) -> dict[str, Any]:
+    """Display settings of an image of several channels, shown over each other."""
+    return {"channels": [omero(one.label, one.window)["channels"][0] | {"color": one.colour} for one in channels]}
+
+
 def group_attributes(
     name: str,
     n_levels: int,
@@ -98,12 +137,13 @@ def group_attributes(
     window: DisplayWindow | None = None,
     provenance: Mapping[str, Any] | None = None,
     version: NgffVersion = "0.5",
+    has_channels: bool = False,
 ) -> dict[str, Any]:
     """Attributes of an image group: what NGFF wants, in 0.5 below `ome`; `isofield`, how the image was made.
 
     voxel_size_nm (z, y, x) of level 0; origin_nm (z, y, x) the world position of the image's first edge.
     """
-    entry = multiscale(name, n_levels, voxel_size_nm, origin_nm)
+    entry = multiscale(name, n_levels, voxel_size_nm, origin_nm, has_channels)
     made = {PROVENANCE_KEY: dict(provenance or {})}
     display = {} if window is None else {"omero": omero(name, window)}
     if version == "0.4":

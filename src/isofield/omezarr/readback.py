@@ -30,16 +30,16 @@ class DamagedShardError(Exception):
 
 
 class Level:
-    """One level: `files` are the metadata of the image, key -> bytes, as `canvas_files` has them."""
+    """One level, of one channel if the image has several: `files` are its metadata, key -> bytes, as `canvas_files` has them."""
 
-    def __init__(self, place: Place, level: int, files: Mapping[str, bytes]) -> None:
+    def __init__(self, place: Place, level: int, files: Mapping[str, bytes], channel: int | None = None) -> None:
         self.place, self.number = place, level
         buffer = default_buffer_prototype().buffer
         own = {key: buffer.from_bytes(content) for key, content in files.items() if key.split("/")[0] == str(level)}
-        self._level = layout.Level.of(level, zarr.open_array(MemoryStore(own), path=str(level), mode="r"))
+        self._level = layout.Level.of(level, zarr.open_array(MemoryStore(own), path=str(level), mode="r"), channel)
         self.array = self._level.array
-        self.shape, self.dtype = ZYX(*self.array.shape), self.array.dtype
-        self.shard, self.chunk = ZYX(*(self._level.side,) * 3), ZYX(*self.array.chunks)
+        self.shape, self.dtype = self._level.shape, self.array.dtype
+        self.shard, self.chunk = ZYX(*(self._level.side,) * 3), ZYX(*self.array.chunks[-3:])
 
     def key(self, roi: Roi) -> str:
         """Key of the file of one whole shard, of the first of several."""
@@ -56,13 +56,16 @@ class Level:
         return StoredShard(self, roi, [one for one in contents if one]) if all(contents) else None
 
     def is_shard_key(self, key: str) -> bool:
-        """Whether a key of the image is that of a shard this level has."""
+        """Whether a key of the image is that of a shard this level has, of whichever channel."""
         side = self.chunk if self._level.chunk else self.shard
+        sides, shape = ((1,) * (len(self.array.shape) - 3) + tuple(side)), self.array.shape
         head, _, tail = key.partition("/" if self._level.chunk else "/c/")
         parts = tail.split("/")
-        if head != str(self.number) or len(parts) != 3 or not all(part.isdigit() and str(int(part)) == part for part in parts):
+        if head != str(self.number) or len(parts) != len(shape):
             return False
-        return all(int(part) * one < length for part, one, length in zip(parts, side, self.shape, strict=True))
+        if not all(part.isdigit() and str(int(part)) == part for part in parts):
+            return False
+        return all(int(part) * one < length for part, one, length in zip(parts, sides, shape, strict=True))
 
 
 class StoredShard:

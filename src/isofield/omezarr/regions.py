@@ -1,7 +1,8 @@
 """Who makes which part of an image that several runs fill: parts are disjoint, and of one layout, prior and fit.
 
-A claim is a small file beside the levels of the image, `regions/<begin>-<end>_<begin>-<end>_<begin>-<end>.json` in z, y, x. A run
-lays its claim before it writes; what others have claimed it never touches.
+A claim is a small file beside the levels of the image, `regions/<begin>-<end>_<begin>-<end>_<begin>-<end>.json` in z, y, x, of an
+image of several channels `regions/channel-<index>/...`: each channel is claimed by itself. A run lays its claim before it writes;
+what others have claimed it never touches.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ FOLDER = "regions"
 
 
 class Claim(Spec):
-    """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known."""
+    """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known.
+
+    channel: its place in an image of several.
+    """
 
     owner: str
     region: tuple[tuple[int, int, int], tuple[int, int, int]]
     geometry: str
     fit: str | None = None
+    channel: int | None = None
 
     @property
     def roi(self) -> Roi:
@@ -35,7 +40,8 @@ class Claim(Spec):
     @property
     def key(self) -> str:
         sides = zip(self.roi.offset, self.roi.end, strict=True)
-        return "_".join(f"{begin}-{end}" for begin, end in sides) + ".json"
+        name = "_".join(f"{begin}-{end}" for begin, end in sides) + ".json"
+        return name if self.channel is None else f"channel-{self.channel}/{name}"
 
 
 def lay_claim(image: str | os.PathLike[str], claim: Claim) -> None:
@@ -75,6 +81,8 @@ def others(image: str | os.PathLike[str], owner: str) -> list[Claim]:
 
 def _refuse(claim: Claim, theirs: list[Claim]) -> None:
     for other in theirs:
+        if claim.channel != other.channel:
+            continue
         if not claim.roi.intersect(other.roi).empty:
             limit = f"overlaps {_text(other.roi)}, which the run in {other.owner} makes"
             raise InputError("output.region_vox", _text(claim.roi), limit, "Choose regions that do not overlap")

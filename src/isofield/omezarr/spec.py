@@ -12,6 +12,20 @@ NgffVersion = Literal["0.4", "0.5"]
 Side = tuple[NonNegativeInt, PositiveInt]
 
 
+class JointSpec(Spec):
+    """One image of several channels, as a run that makes one of them knows it."""
+
+    channels: tuple[NonNegativeInt, ...] = Field(min_length=2, description="channels of the source, in the image's order")
+    labels: tuple[str, ...] = Field(description="their names")
+    index: NonNegativeInt = Field(description="which of them this run makes, by its place in the image")
+
+    @model_validator(mode="after")
+    def _each_has_a_name(self) -> JointSpec:
+        if len(self.labels) != len(self.channels) or self.index >= len(self.channels):
+            raise ValueError("needs a label per channel, and an index of one of them")
+        return self
+
+
 class OutputSpec(Spec):
     """The isotropic OME-Zarr (zstd, axes z y x): its sampling and how it is stored."""
 
@@ -65,12 +79,23 @@ class OutputSpec(Spec):
         "fill the same image. null: all of it",
     )
 
+    joint: JointSpec | None = Field(
+        None,
+        description="how the image is shared where source.channel names several: said by the workflow to the runs of the single "
+        "channels; leave it null",
+    )
+
     @field_validator("pyramid_span")
     @classmethod
     def _power_of_two(cls, value: int | None) -> int | None:
         if value and value & (value - 1):
             raise ValueError(f"{value} is not a power of two; give 4, 8 or 16, say")
         return value
+
+    @property
+    def n_channels(self) -> int | None:
+        """Channels of the image; None where it has no axis of channels."""
+        return len(self.joint.channels) if self.joint else None
 
     @model_validator(mode="after")
     def _whole_chunks_per_shard(self) -> OutputSpec:

@@ -4,7 +4,8 @@ Absence means missing, never zero: an all-zero shard is written too, and reading
 A shard is encoded in memory and each of its files (one in OME-Zarr 0.5) published by one rename or one request. What was there
 before is never read, so a shard that a killed writer or a full disk left truncated is healed by writing it again.
 
-`path` is a local path or, as text, the URI of an object store; see `isofield.storage`.
+`path` is a local path or, as text, the URI of an object store (see `isofield.storage`), or a `ChannelOf` such an image where
+that has several channels: regions and shards are z, y, x boxes either way.
 """
 
 from __future__ import annotations
@@ -25,8 +26,18 @@ from zarr.storage import MemoryStore
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.layout import ARRAY_KEY, GROUP_KEY, Level, empty_arrays, group_files, read_group
-from isofield.omezarr.metadata import PROVENANCE_KEY, DisplayWindow, group_attributes, level_shapes, ome_of, omero
+from isofield.omezarr.metadata import (
+    PROVENANCE_KEY,
+    Channel,
+    DisplayWindow,
+    group_attributes,
+    level_shapes,
+    ome_of,
+    omero,
+    omero_of_channels,
+)
 from isofield.omezarr.spec import NgffVersion, OutputSpec
+from isofield.paths import ChannelOf
 from isofield.records import to_plain
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
@@ -34,7 +45,8 @@ from isofield.storage.uri import is_remote
 # What both NGFF viewers and this package's rounding can handle.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 
-Location = str | os.PathLike[str]
+Store = str | os.PathLike[str]
+Location = Store | ChannelOf
 
 
 class ShardFile(NamedTuple):
@@ -49,7 +61,7 @@ class ShardFile(NamedTuple):
 
 
 def create_canvas(
-    path: Location,
+    path: Store,
     shape: Sequence[int],
     dtype: np.dtype | str,
     spec: OutputSpec,
@@ -58,20 +70,21 @@ def create_canvas(
     origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
     name: str = "isotropic",
     n_levels: int | None = None,
+    n_channels: int | None = None,
     replace: bool = True,
 ) -> bool:
     """Make the image at `path`, all levels empty. Returns whether it is a new one.
 
-    shape (z, y, x) of level 0; voxel_size_nm and origin_nm as in `metadata`; n_levels None: down to
-    `spec.pyramid_min_vox`. An image whose arrays have the same metadata keeps its shards (and only has its
-    world position corrected if that changed); any other image made by this function is replaced. A local image appears whole;
-    in an object store its levels appear one by one, and an image that lacks some is made again. With `replace` False another
-    image made by this function is not replaced either.
+    shape (z, y, x) of level 0; voxel_size_nm and origin_nm as in `metadata`; n_levels None: down to `spec.pyramid_min_vox`;
+    n_channels: length of an axis c before these, None: without. An image whose arrays have the same metadata keeps its shards
+    (and only has its world position corrected if that changed); any other image made by this function is replaced. A local image
+    appears whole; in an object store its levels appear one by one, and an image that lacks some is made again. With `replace`
+    False another image made by this function is not replaced either.
 
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
     place = _place(path)
-    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels)
+    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels, n_channels)
     if _keeps(place, attributes, arrays, spec):
         return False
     if not replace and not place.empty():
@@ -96,16 +109,17 @@ def canvas_files(
     origin_nm: Sequence[float] = (0.0, 0.0, 0.0),
     name: str = "isotropic",
     n_levels: int | None = None,
+    n_channels: int | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """What `create_canvas` writes: key -> bytes of the group's metadata, then of every level's."""
-    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels)
+    attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels, n_channels)
     attributes[PROVENANCE_KEY] = to_plain(provenance or {})
     return {**group_files(spec.ome_zarr, attributes), **arrays}
 
 
-def set_provenance(path: Location, provenance: Mapping[str, Any], window: DisplayWindow | None = None) -> None:
-    """Replace the group's `isofield` attribute, and its display window if one is given, atomically."""
+def set_provenance(path: Store, provenance: Mapping[str, Any], window: DisplayWindow | Sequence[Channel] | None = None) -> None:
+    """Replace the group's `isofield` attribute, and its display window, or how its channels are shown, if given, atomically."""
     place = _place(path)
     found = read_group(place, "Run the step that creates the image again")
     if not found:
@@ -115,11 +129,12 @@ def set_provenance(path: Location, provenance: Mapping[str, Any], window: Displa
     attributes[PROVENANCE_KEY] = to_plain(provenance)
     if window is not None:
         ome = ome_of(attributes)
-        ome["omero"] = omero(ome["multiscales"][0]["name"], window)
+        name = ome["multiscales"][0]["name"]
+        ome["omero"] = omero(name, window) if isinstance(window, DisplayWindow) else omero_of_channels(window)
     _write_attributes(place, version, attributes)
 
 
-def image_attributes(path: Location) -> dict[str, Any]:
+def image_attributes(path: Store) -> dict[str, Any]:
     """Attributes of an image: `ome_of` them is what NGFF says, `isofield` how it was made. Raises InputError if it is none."""
     place = _place(path)
     found = read_group(place, "Make the image again")
@@ -128,7 +143,7 @@ def image_attributes(path: Location) -> dict[str, Any]:
     return found[1]
 
 
-def level_documents(path: Location) -> dict[str, str]:
+def level_documents(path: Store) -> dict[str, str]:
     """sha256 (64 hex digits) of the file that describes each level, by its key."""
     place = _place(path)
     keys = [f"{name}/{document}" for name in place.folders() if name.isdecimal() for document in set(ARRAY_KEY.values())]
@@ -136,9 +151,14 @@ def level_documents(path: Location) -> dict[str, str]:
     return {key: hashlib.sha256(content).hexdigest() for key, content in contents.items() if content is not None}
 
 
+def level_channels(path: Store, level: int) -> int | None:
+    """Channels of an image; None where it has no axis of channels. Raises InputError where there is no such level."""
+    return Level.array_of(_place(path), level).n_channels
+
+
 def level_shape(path: Location, level: int) -> ZYX:
     """Shape (z, y, x) of one level."""
-    return Level.open(_place(path), level).shape
+    return open_level(path, level).shape
 
 
 def shard_rois(shape: Sequence[int], shard_vox: int, within: Roi | None = None) -> list[Roi]:
@@ -151,22 +171,21 @@ def shard_rois(shape: Sequence[int], shard_vox: int, within: Roi | None = None) 
 
 def shard_path(path: Location, level: int, roi: Roi) -> Path | str:
     """File, or URI, of the shard that is exactly `roi`, the first one of several. Raises ValueError if it is not one whole."""
-    place = _place(path)
-    where = place.locate(Level.open(place, level).shard(roi)[0])
+    where = _place(path).locate(open_level(path, level).shard(roi)[0])
     return where if is_remote(where) else Path(where)
 
 
 def missing_shards(path: Location, level: int) -> list[Roi]:
     """Shards of a level that are absent, in part or whole, or empty files, in C order. Damaged ones show when they are read."""
     place = _place(path)
-    opened = Level.open(place, level)
+    opened = open_level(path, level)
     return [roi for roi in shard_rois(opened.shape, opened.side) if not _there(place, opened.shard(roi))]
 
 
 def is_written(path: Location, level: int, roi: Roi) -> bool:
     """Whether all shards that hold voxels of `roi` are there."""
     place = _place(path)
-    opened = Level.open(place, level)
+    opened = open_level(path, level)
     return all(_there(place, opened.shard(shard)) for shard in shard_rois(opened.shape, opened.side, roi))
 
 
@@ -174,7 +193,7 @@ def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:
     """sha256 (64 hex digits) of a shard's bytes; None if it has not been written, or not all of it. Reads it."""
     place = _place(path)
     digest = hashlib.sha256()
-    for key in Level.open(place, level).shard(roi):
+    for key in open_level(path, level).shard(roi):
         content = place.read(key)
         if content is None:
             return None
@@ -189,7 +208,7 @@ def write_shard(path: Location, level: int, roi: Roi, block: np.ndarray) -> Shar
     another shape than `roi` or another dtype than the image: nothing is merged, padded or cast here.
     """
     place = _place(path)
-    opened = Level.open(place, level)
+    opened = open_level(path, level)
     keys = opened.shard(roi)
     if block.shape != tuple(roi.shape) or block.dtype != opened.array.dtype:
         raise ValueError(f"shard {roi} takes {tuple(roi.shape)} {opened.array.dtype}, got {block.shape} {block.dtype}")
@@ -207,7 +226,7 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
     Raises ValueError if `roi` leaves the level, InputError naming the file if a shard is missing or damaged.
     """
     place = _place(path)
-    opened = Level.open(place, level)
+    opened = open_level(path, level)
     if not opened.bounds.contains(roi):
         raise ValueError(f"{roi} leaves level {level} of shape {tuple(opened.shape)}")
     out = np.zeros(roi.shape, opened.array.dtype)
@@ -226,7 +245,7 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
             if empty:
                 raise ValueError("the file is empty")
             with place.reporting(key):
-                out[part.relative_to(roi).slices] = opened.array[part.slices]
+                out[part.relative_to(roi).slices] = opened.values(part)
         except (ValueError, RuntimeError) as error:  # zarr: index checksum; numcodecs: chunk checksum
             raise InputError(
                 "shard",
@@ -245,11 +264,13 @@ def _canvas(
     origin_nm: Sequence[float],
     name: str,
     n_levels: int | None,
+    n_channels: int | None,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The group's attributes, and the files of its arrays."""
     shapes = level_shapes(shape, spec.pyramid_min_vox if n_levels is None else 1)[:n_levels]
-    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm, version=spec.ome_zarr)
-    return attributes, empty_arrays(shapes, _checked(dtype), spec)
+    has_channels = n_channels is not None
+    attributes = group_attributes(name, len(shapes), voxel_size_nm, origin_nm, version=spec.ome_zarr, has_channels=has_channels)
+    return attributes, empty_arrays(shapes, _checked(dtype), spec, n_channels)
 
 
 def _checked(dtype: np.dtype | str) -> np.dtype:
@@ -278,7 +299,7 @@ def _keeps(place: Place, attributes: Mapping[str, Any], arrays: Mapping[str, byt
         # Compared as zarr understands them: another version may spell the same array differently.
         wanted = zarr.open_array(wanted_store, path=str(level), mode="r")
         try:
-            there_is = Level.open(place, level).array
+            there_is = Level.open(place, level, 0 if len(wanted.shape) > 3 else None).array
         except InputError:
             return False
         if there_is.metadata != wanted.metadata:
@@ -299,5 +320,10 @@ def _there(place: Place, keys: Sequence[str]) -> bool:
     return all(place.size(key) for key in keys)
 
 
+def open_level(path: Location, level: int) -> Level:
+    """One level of an image, or of one channel of it. Raises InputError where there is none."""
+    return Level.open(_place(path), level, path.index if isinstance(path, ChannelOf) else None)
+
+
 def _place(path: Location) -> Place:
-    return place_of(path, "output.path")
+    return place_of(path.image if isinstance(path, ChannelOf) else path, "output.path")

@@ -10,8 +10,7 @@ import numpy as np
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.layout import Level
 from isofield.omezarr.metadata import DisplayWindow
-from isofield.omezarr.store import Location, is_written, read_region
-from isofield.storage.place import place_of
+from isofield.omezarr.store import Location, is_written, open_level, read_region
 
 PERCENTILES = (0.5, 99.5)
 N_SAMPLES, SAMPLE_VOX = 64, 40
@@ -23,7 +22,7 @@ def display_window(path: Location, fallback: tuple[float, float]) -> DisplayWind
 
     The slider goes over all values of an integer dtype, else over those that were seen.
     """
-    level = Level.open(place_of(path, "output.path"), 0)
+    level = open_level(path, 0)
     seen = [read_region(path, 0, roi).ravel() for roi in _samples(level) if is_written(path, 0, roi)]
     grey = np.concatenate(seen) if seen else np.array(fallback)
     start, end = (float(value) for value in np.percentile(grey, PERCENTILES)) if seen else fallback
@@ -40,7 +39,7 @@ def display_window(path: Location, fallback: tuple[float, float]) -> DisplayWind
 
 def _samples(level: Level) -> Iterator[Roi]:
     """Corners of chunks, in each direction evenly spread, cut down to SAMPLE_VOX."""
-    chunk = level.array.chunks
+    chunk = level.array.chunks[-3:]
     counts = [-(-n // c) for n, c in zip(level.shape, chunk, strict=True)]
     wanted = _even_counts(counts)
     axes = [[int((k + 0.5) * n / w) for k in range(w)] for n, w in zip(counts, wanted, strict=True)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from isofield.errors import InputError
 from isofield.prior.denoiser import Denoiser
-from isofield.prior.spec import PriorSpec
+from isofield.prior.spec import NOT_TRAINED_BY, PriorSpec
 from isofield.prior.training import TrainingState, make_optimiser
 
 PRIOR_FORMAT = "isofield-prior-2"
@@ -25,7 +25,7 @@ def pack_prior(denoiser: Denoiser, spec: PriorSpec, facts: dict[str, Any]) -> by
     """The averaged weights with everything needed to use them, as safetensors bytes: the same bytes for the same training."""
     about = {
         "format": PRIOR_FORMAT,
-        "spec": spec.model_dump(mode="json", exclude={"checkpoint_every_s", "init"}),
+        "spec": spec.model_dump(mode="json", exclude=set(NOT_TRAINED_BY)),
         "sigma_data": denoiser.sigma_data,
         "sigma_residual": denoiser.sigma_residual,
         "ratio": str(denoiser.ratio),

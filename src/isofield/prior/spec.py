@@ -13,6 +13,10 @@ from isofield.spec import Spec
 Precision = Literal["auto", "float32"]
 
 
+NOT_TRAINED_BY = frozenset({"checkpoint_every_s", "init", "channel"})
+"""Keys that change nothing in what is trained, or whose content does where their name does not."""
+
+
 class PriorSpec(Spec):
     """The 2-D diffusion denoiser learned from XY slices (EDM, Karras et al. 2022)."""
 
@@ -42,6 +46,11 @@ class PriorSpec(Spec):
         min_length=1,
         description="prior.safetensors of another volume of the same kind to start from instead of random weights; its network "
         "must be of the same size. Fewer steps will do then. $VAR and ${VAR:-default} are expanded; null: start from scratch",
+    )
+    channel: NonNegativeInt | None = Field(
+        None,
+        description="where source.channel names several: the one whose prior all of them use; null: each channel has a prior of "
+        "its own",
     )
     steps: NonNegativeInt = Field(8000, description="training steps; 0: the prior in prior.init is used as it is")
     batch: PositiveInt = Field(10, description="patches per training step")

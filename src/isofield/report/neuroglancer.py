@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,22 @@ _MAP_SHADER = (
 _SHADER = "#uicontrol invlerp contrast\nvoid main() {\n  emitGrayscale(contrast());\n}\n"
 
 
+_COLOUR_SHADER = (
+    '#uicontrol invlerp contrast\n#uicontrol vec3 colour color(default="#{colour}")\n'
+    "void main() {{\n  emitRGB(colour * contrast());\n}}\n"
+)
+
+
+@dataclass(frozen=True)
+class ChannelView:
+    """One channel as the viewer shows it. measured_url: of the sections; window: grey values shown black and in full colour."""
+
+    label: str
+    measured_url: str
+    colour: str
+    window: tuple[float, float]
+
+
 def viewer_state(
     measured_url: str,
     isotropic_url: str,
@@ -30,6 +47,7 @@ def viewer_state(
     isotropic_format: str = "zarr3",
     extent_vox: float | None = None,
     layout: str = "xz",
+    channel: int | None = None,
 ) -> dict[str, Any]:
     """State of linked panels in a row, `measured`, `isotropic` and one for each of `maps`, over OME-Zarr stores.
 
@@ -38,18 +56,57 @@ def viewer_state(
     (default: its centre). windows: layer name -> intensities shown as black and white. maps: layer name -> (url, value shown
     brightest). labels: name -> url, listed with `isotropic` and not shown until they are asked for. isotropic_format: zarr3 or
     zarr2, of the isotropic image and its labels. extent_vox: how much each panel shows across (default: all of it). layout: one
-    of neuroglancer's, for each panel ("xz", "4panel").
+    of neuroglancer's, for each panel ("xz", "4panel"). channel: which one of the isotropic image and its labels, of several.
     """
-    size_z, size_y, size_x = shape
-    position = [length / 2 for length in shape] if position_nm is None else [p / voxel_size_nm for p in position_nm]
     windows = windows or {}
     layers = [
         _image_layer("measured", measured_url, windows.get("measured")),
-        _image_layer("isotropic", isotropic_url, windows.get("isotropic"), isotropic_format),
+        _image_layer("isotropic", isotropic_url, windows.get("isotropic"), isotropic_format) | _at_channel(channel),
         *(_image_layer(name, url, (0, limit), shader=_MAP_SHADER) for name, (url, limit) in (maps or {}).items()),
-        *(_label_layer(name, url, isotropic_format) for name, url in (labels or {}).items()),
+        *(_label_layer(name, url, isotropic_format) | _at_channel(channel) for name, url in (labels or {}).items()),
     ]
     panels = [["measured"], ["isotropic", *(labels or {})], *([name] for name in maps or {})]
+    return _state(layers, panels, voxel_size_nm, shape, position_nm, extent_vox, layout)
+
+
+def channels_state(
+    isotropic_url: str,
+    channels: Sequence[ChannelView],
+    voxel_size_nm: float,
+    shape: Sequence[int],
+    position_nm: Sequence[float] | None = None,
+    isotropic_format: str = "zarr3",
+    extent_vox: float | None = None,
+    layout: str = "xz",
+) -> dict[str, Any]:
+    """State of two linked panels, all channels as measured and as reconstructed, in colours that add up; see `viewer_state`.
+
+    The isotropic image has axes c, z, y, x and the channels in this order.
+    """
+    # Layers have names of their own, channels need not.
+    names = [f"{index} {channel.label}" for index, channel in enumerate(channels)]
+    measured = [
+        _coloured(f"measured {name}", channel, channel.measured_url) for name, channel in zip(names, channels, strict=True)
+    ]
+    isotropic = [
+        _coloured(name, channel, isotropic_url, isotropic_format) | _at_channel(index)
+        for index, (name, channel) in enumerate(zip(names, channels, strict=True))
+    ]
+    panels = [[layer["name"] for layer in layers] for layers in (measured, isotropic)]
+    return _state(measured + isotropic, panels, voxel_size_nm, shape, position_nm, extent_vox, layout)
+
+
+def _state(
+    layers: list[dict[str, Any]],
+    panels: list[list[str]],
+    voxel_size_nm: float,
+    shape: Sequence[int],
+    position_nm: Sequence[float] | None,
+    extent_vox: float | None,
+    layout: str,
+) -> dict[str, Any]:
+    size_z, size_y, size_x = shape
+    position = [length / 2 for length in shape] if position_nm is None else [p / voxel_size_nm for p in position_nm]
     panel_px = _ROW_PX / len(panels)
     across = max(size_x, size_z) if layout in ("xz", "yz") else max(size_x, size_y, size_z)
     across = min(across, extent_vox or across)
@@ -67,7 +124,7 @@ def viewer_state(
         "showAxisLines": True,
         "showDefaultAnnotations": False,
         "showSlices": True,
-        "selectedLayer": {"visible": False, "layer": "isotropic"},
+        "selectedLayer": {"visible": False, "layer": panels[1][0]},
         "layout": {
             "type": "row",
             "children": [{"type": "viewer", "layers": names, "layout": layout} for names in panels],
@@ -101,6 +158,16 @@ def _image_layer(
         low, high = map(float, window)
         layer["shaderControls"] = {"contrast": {"range": [low, high], "window": [low, high]}}
     return layer
+
+
+def _coloured(name: str, channel: ChannelView, url: str, store: str = "zarr3") -> dict[str, Any]:
+    layer = _image_layer(name, url, channel.window, store, _COLOUR_SHADER.format(colour=channel.colour))
+    return {**layer, "blend": "additive"}
+
+
+def _at_channel(index: int | None) -> dict[str, Any]:
+    """What a layer shows along the axis of channels, which neuroglancer takes for an axis of the layer alone."""
+    return {} if index is None else {"localDimensions": {"c'": [1, ""]}, "localPosition": [index]}
 
 
 def _label_layer(name: str, url: str, store: str) -> dict[str, Any]:

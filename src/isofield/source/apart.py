@@ -18,7 +18,7 @@ def require_apart(source: SourceSpec, paths: RunPaths) -> None:
     What lies in object stores is compared by address.
     """
     uri = without_prefix(expand(source.path))
-    image = paths.isotropic
+    image = paths.store
     if uri.startswith("phantom:"):
         uri = ""
     for key, place, around in (("output.path", image, True), ("run.results", paths.root, False)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import NamedTuple
 
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 from isofield.source.damage import readable
+from isofield.source.instrument import instrument_of
 from isofield.source.paths import expand, reader_for
 from isofield.source.simulate import simulated_info
 from isofield.source.spec import SourceSpec
@@ -69,14 +71,55 @@ def measured_info(info: VolumeInfo, spec: SourceSpec) -> VolumeInfo:
     return info if spec.simulate is None else simulated_info(info, spec.simulate)
 
 
+class Found(NamedTuple):
+    """One channel that is reconstructed: the spec that names it alone, its name, and the volume it is."""
+
+    spec: SourceSpec
+    name: str
+    info: VolumeInfo
+
+
+def probe_channels(spec: SourceSpec) -> list[Found]:
+    """What `probe` says, of each channel that the spec names; the names are those of the metadata, else `channel n`.
+
+    Raises InputError like `probe`, and for channels that are not there.
+    """
+    _, stored = find(spec)
+    if not spec.has_several:
+        return [Found(spec, "", measured_info(stored_info(spec, stored), spec))]
+    n_channels = stored.length("c")
+    channels = range(n_channels) if spec.channel == "all" else spec.channel
+    for channel in channels:  # type: ignore[union-attr]
+        if channel >= n_channels:
+            limit = f"{stored.path} has {n_channels} channels, counted from 0, not {channel}"
+            remedy = f"Choose from 0 ... {n_channels - 1}, or set it to all"
+            raise InputError("source.channel", list(channels), limit, remedy)  # type: ignore[arg-type]
+    # A volume's only channel need not be named: it is the volume.
+    named = [spec.model_copy(update={"channel": None if n_channels == 1 else channel}) for channel in channels]  # type: ignore[union-attr]
+    names = _names(stored)
+    infos = [measured_info(stored_info(one, stored), one) for one in named]
+    return [Found(one, names[one.channel or 0], info) for one, info in zip(named, infos, strict=True)]  # type: ignore[index]
+
+
+def _names(stored: Stored) -> list[str]:
+    with readable(str(stored.path)):
+        stated = instrument_of(stored).channels
+    n = stored.length("c")
+    return [name.strip() or f"channel {k}" for k, name in enumerate(stated if len(stated) == n else ("",) * n)]
+
+
 def _n_channels(spec: SourceSpec, stored: Stored) -> int:
     n_channels = stored.length("c")
+    if spec.has_several:
+        shown = "all" if spec.channel == "all" else list(spec.channel)  # type: ignore[arg-type]
+        limit = f"names channels that are reconstructed one by one; here one is needed of the {n_channels} of {stored.path}"
+        raise InputError("source.channel", shown, limit, f"Set source.channel to one of 0 ... {n_channels - 1}")
     if spec.channel is None and n_channels > 1:
         raise InputError(
             "source.channel",
             None,
-            f"{stored.path} has {n_channels} channels and one is reconstructed at a time",
-            f"Set source.channel to 0 ... {n_channels - 1}",
+            f"{stored.path} has {n_channels} channels and none is named",
+            f"Set source.channel to one of 0 ... {n_channels - 1}, to several as [0, 1], or to all",
         )
     if (spec.channel or 0) >= n_channels:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
 from isofield.spec import Spec
 
@@ -61,8 +61,10 @@ class SourceSpec(Spec):
     voxel_size_nm: Triple | None = Field(
         None, description="voxel size z, y, x in nm; null: from the metadata, which must then have it"
     )
-    channel: int | None = Field(
-        None, ge=0, description="channel to reconstruct, counted from 0; null: the only channel of the volume"
+    channel: NonNegativeInt | tuple[NonNegativeInt, ...] | Literal["all"] | None = Field(
+        None,
+        description="channel to reconstruct, counted from 0, or several, as [0, 2] or all: each is reconstructed by itself, as a "
+        "run of that channel alone would, and all are written to one image, in this order; null: the only channel of the volume",
     )
     simulate: SimulateSpec | None = Field(
         None,
@@ -74,6 +76,24 @@ class SourceSpec(Spec):
         "voxel edge, widened to whole measured voxels; null: everything. Prior and normalisation always see "
         "the whole volume",
     )
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _channels(cls, value):
+        several = isinstance(value, list | tuple)
+        numbers = list(value) if several else [] if value in (None, "all") else [value]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("is no channel; give a number from 0 on, several as [0, 2], or all")
+        if several and not numbers:
+            raise ValueError("names no channel; give those to reconstruct, as [0, 2], or all")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError("names a channel twice; give each once")
+        return value
+
+    @property
+    def has_several(self) -> bool:
+        """Whether `channel` names channels of which each is reconstructed by itself."""
+        return self.channel == "all" or isinstance(self.channel, tuple)
 
     @field_validator("roi_nm")
     @classmethod

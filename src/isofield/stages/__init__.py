@@ -20,7 +20,7 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "blend": (*_ON_PROCESSORS, "source", "output"),
     "pyramid": (*_WHERE, "output"),
     "finish": (*_WHERE, "output"),
-    "measure": (*_ON_PROCESSORS, "source", "quality", "output.path"),
+    "measure": (*_ON_PROCESSORS, "source", "quality", "output.path", "output.joint"),
     # The page shows the whole configuration.
     "report": _EVERYTHING,
     "verify": (*_COMPUTE, "source", "field", "fit", "output", "verify"),
@@ -28,3 +28,9 @@ SECTIONS_READ: dict[str, tuple[str, ...]] = {
     "preview": _EVERYTHING,
 }
 """Sections, or single keys, of the configuration that each stage reads. A rule depends on these and on no others."""
+
+JOINT_SECTIONS_READ: dict[str, tuple[str, ...]] = {
+    "join": (*_WHERE, "output"),
+    "overview": (*_WHERE, "output", "report"),
+}
+"""The same for stages of what several channels have in common; they are given the configuration of any of these."""

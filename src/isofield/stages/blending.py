@@ -21,7 +21,7 @@ from isofield.geometry import Roi
 from isofield.intensity import clipped_count, to_dtype
 from isofield.omezarr import labels
 from isofield.omezarr.regions import lay_claim
-from isofield.omezarr.store import shard_sha256, write_shard
+from isofield.omezarr.store import Location, shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
@@ -51,7 +51,7 @@ def blend_job(config: Sections, paths: RunPaths, job: int) -> None:
     store = fitted_store(paths)
     require_canvas(paths)
     if paths.image:
-        lay_claim(paths.isotropic, claim_of(plan, paths, store.fingerprint))
+        lay_claim(paths.store, claim_of(plan, paths, store.fingerprint))
     renderer = BlockRenderer(store, MeasuredBlocks(open_source(config.source), plan), device)
     windows = Windows(plan.block_grid, plan.overlap_vox)
     rois = job_shards(plan, job)
@@ -108,7 +108,7 @@ def blend_shard(
     return kept.read(key)  # type: ignore[return-value]
 
 
-def write_labels(origin: str, roi: Roi, renderer: BlockRenderer, plan: Plan) -> dict[str, object]:
+def write_labels(origin: Location, roi: Roi, renderer: BlockRenderer, plan: Plan) -> dict[str, object]:
     """Write where a shard's voxels come from to the label image `origin`; returns what its record says of that."""
     values = origin_labels(plan, roi, renderer.state)
     written = write_shard(origin, 0, roi, values)

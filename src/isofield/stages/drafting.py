@@ -223,6 +223,8 @@ def _channel(source: SourceSpec, found: dict[str, Any], asked: dict[str, str]) -
     return [
         *_comment("  ", f"NOT GUESSED: which of the {n} channels, 0 to {n - 1}{_named(found['channels'])}."),
         "  channel: null",
+        *_comment("  ", "Each of them, by itself and into one image; some of them: [0, 1], say."),
+        "  # channel: all",
     ]
 
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr.layout import Level
 from isofield.omezarr.metadata import DisplayWindow, ome_of
-from isofield.omezarr.store import Location, image_attributes, read_region
+from isofield.omezarr.store import Location, image_attributes, open_level, read_region
+from isofield.paths import ChannelOf
 from isofield.records import fsync_dir, partial_sibling
-from isofield.storage.place import place_of
 
 Region = tuple[tuple[Fraction, Fraction], ...]
 SLAB_BYTES = 2**27
@@ -96,15 +95,17 @@ def export_image(image: Location, request: ExportRequest) -> dict[str, Any]:
 
 def select(image: Location, request: ExportRequest) -> Selection:
     """The region that is asked for, in whole voxels. Raises InputError for levels and regions that are not there."""
-    attributes = image_attributes(image)
+    of_one = isinstance(image, ChannelOf)
+    attributes = image_attributes(image.image if of_one else image)
     ome = ome_of(attributes)
     datasets = ome["multiscales"][0]["datasets"]
     if not 0 <= request.level < len(datasets):
         raise InputError("--level", request.level, f"the image has levels 0 to {len(datasets) - 1}", "Give one of these")
     parts = {t["type"]: t[t["type"]] for t in datasets[request.level]["coordinateTransformations"]}
-    voxel = tuple(parts["scale"])
-    origin = tuple(t - v / 2 for t, v in zip(parts["translation"], voxel, strict=True))
-    level = Level.open(place_of(image, "RUN"), request.level)
+    # An axis of channels, which comes first, has no size.
+    voxel = tuple(parts["scale"][-3:])
+    origin = tuple(t - v / 2 for t, v in zip(parts["translation"][-3:], voxel, strict=True))
+    level = open_level(image, request.level)
     roi = level.bounds
     if request.roi or request.roi_nm:
         option, region = ("--roi", request.roi) if request.roi else ("--roi-nm", request.roi_nm)
@@ -117,7 +118,9 @@ def select(image: Location, request: ExportRequest) -> Selection:
             shown = ",".join(f"{float(b):g}:{float(e):g}" for b, e in region)  # type: ignore[union-attr]
             limit = f"is {_text(roi)} in voxels; level {request.level} has {_text(level.bounds)}"
             raise InputError(option, shown, limit, "Give a region inside")
-    channel = ome.get("omero", {}).get("channels", [{}])[0].get("window")
+    shown = ome.get("omero", {}).get("channels", [{}])
+    index = image.index if of_one else 0
+    channel = shown[index].get("window") if index < len(shown) else None
     window = DisplayWindow(**channel) if channel else None
     return Selection(image, request.level, roi, voxel, origin, level.array.dtype, window)  # type: ignore[arg-type]
 

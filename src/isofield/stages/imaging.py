@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+
 from isofield import __version__
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.locking import job_lock
 from isofield.omezarr import labels
 from isofield.omezarr.metadata import level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard, level_shards
@@ -18,6 +22,7 @@ from isofield.progress import Progress
 from isofield.records import read_json, sealed, sweep_partials, write_json
 from isofield.storage.place import place_of
 
+METHOD = "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)"
 STALE_S = 3600.0
 """Age from which an unfinished file cannot belong to a writer that is still alive."""
 
@@ -28,36 +33,35 @@ def make_canvas(config: Sections, paths: RunPaths) -> None:
     sweep_partials(paths.root, STALE_S)
     shared = False
     if paths.image:
-        place_of(paths.isotropic, "output.path").sweep(STALE_S)
-        shared = bool(others(paths.isotropic, owner(paths)))
-    create_canvas(
-        paths.isotropic,
-        plan.shape,
-        plan.dtype,
-        config.output,
-        voxel_size_nm=(plan.voxel_size_nm,) * 3,
-        origin_nm=plan.origin_nm,
-        replace=not shared,
-    )
-    voxel = (plan.voxel_size_nm,) * 3
-    labels.create_labels(
-        paths.isotropic, plan.shape, config.output, voxel_size_nm=voxel, origin_nm=plan.origin_nm, replace=not shared
-    )
+        place_of(paths.store, "output.path").sweep(STALE_S)
+        shared = any(paths.channel is None or not _sibling(other.owner, paths) for other in others(paths.store, owner(paths)))
+    where = {"voxel_size_nm": (plan.voxel_size_nm,) * 3, "origin_nm": plan.origin_nm, "n_channels": config.output.n_channels}
+    # Units of several channels may come to it at the same time: whoever is second finds the image made.
+    with nullcontext() if paths.channel is None else job_lock(paths.root.parent, "canvas"):
+        create_canvas(paths.store, plan.shape, plan.dtype, config.output, **where, replace=not shared)
+        labels.create_labels(paths.store, plan.shape, config.output, **where, replace=not shared)
     if paths.image:
-        lay_claim(paths.isotropic, claim_of(plan, paths))
+        lay_claim(paths.store, claim_of(plan, paths))
     facts = {"made_from": config.mark, "shape": plan.shape, "dtype": plan.dtype, "output": config.output}
-    documents = level_documents(paths.isotropic)
-    write_json(paths.canvas, sealed({**facts, "image": paths.image and str(paths.isotropic), "documents": documents}))
+    if paths.channel is not None:
+        facts["channel"] = paths.channel
+    documents = level_documents(paths.store)
+    write_json(paths.canvas, sealed({**facts, "image": paths.image and str(paths.store), "documents": documents}))
 
 
 def require_canvas(paths: RunPaths) -> None:
     """Raises InputError if the metadata of a level are no longer what they were: shards would be written to another image."""
     made = read_json(paths.canvas).get("documents") if paths.canvas.exists() else None
-    if made is not None and made != (there := level_documents(paths.isotropic)):
+    if made is not None and made != (there := level_documents(paths.store)):
         changed = sorted(key for key in made.keys() | there.keys() if made.get(key) != there.get(key))
         limit = f"{', '.join(changed)} changed or damaged after it was written"
         remedy = f"isofield verify {paths.root} --repair writes it anew; then run again"
-        raise InputError("image", str(paths.isotropic), limit, remedy)
+        raise InputError("image", str(paths.store), limit, remedy)
+
+
+def _sibling(other: str, paths: RunPaths) -> bool:
+    """Whether the owner of a claim makes another channel of the same run."""
+    return Path(other).parent == paths.root.resolve().parent
 
 
 def owner(paths: RunPaths) -> str:
@@ -66,10 +70,10 @@ def owner(paths: RunPaths) -> str:
 
 
 def claim_of(plan: Plan, paths: RunPaths, fit: str | None = None) -> Claim:
-    """The claim of a run on the part of the image that it makes."""
+    """The claim of a run on the part of the image, or of one channel of it, that it makes."""
     made = plan.jobs.region or plan.block_grid.bounds
     region = (tuple(made.offset), tuple(made.shape))
-    return Claim(owner=owner(paths), region=region, geometry=plan.fingerprints["geometry"], fit=fit)
+    return Claim(owner=owner(paths), region=region, geometry=plan.fingerprints["geometry"], fit=fit, channel=paths.channel)
 
 
 def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
@@ -89,15 +93,19 @@ def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
 
 
 def finish_image(config: Sections, paths: RunPaths) -> None:
-    """The coarsest levels, to which all jobs contribute, then the display window and the provenance."""
+    """The coarsest levels, to which all jobs contribute, then the display window and the provenance.
+
+    Where the run makes one channel of several, these are written by stage join, once for all of them.
+    """
     plan = Plan.load(paths.plan)
     shapes = level_shapes(plan.shape, config.output.pyramid_min_vox)
     require_canvas(paths)
     whole = Roi(ZYX(0, 0, 0), ZYX(*plan.shape))
     common = range(plan.pyramid_span.bit_length(), len(shapes))
     _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in level_shards(shapes[k], whole, k, plan.shard_vox)])
-    contrast = plan.intensity["low"], plan.intensity["high"]
-    set_provenance(paths.isotropic, provenance(plan, paths), display_window(paths.isotropic, contrast))
+    if paths.channel is None:
+        contrast = plan.intensity["low"], plan.intensity["high"]
+        set_provenance(paths.store, provenance(plan, paths), display_window(paths.store, contrast))
     write_json(paths.finish, {"made_from": config.mark, "levels": shapes})
 
 
@@ -117,7 +125,7 @@ def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:
     facts = read_json(paths.prior_facts)
     return {
         "version": __version__,
-        "method": "implicit neural fields distilled from a 2-D diffusion prior (Lee & Jeong, MICCAI 2024, arXiv 2408.08616)",
+        "method": METHOD,
         "source": {key: plan.source[key] for key in ("uri", "format", "dataset", "shape_czyx", "voxel_size_nm")},
         "measurement": {
             "ratio": plan.ratio,

@@ -37,7 +37,7 @@ def plan_run(config: Sections, paths: RunPaths) -> Plan:
     require_apart(config.source, paths)
     volume = open_source(config.source)
     layout = lay_out(config, volume.info)
-    require_own(paths.isotropic)
+    require_own(paths.store)
     _require_truth_alignment(volume, layout)
     profile = profile_in_use(config, layout)
     require_learnable(volume.info.shape[2:], profile.model(layout), config.source.path)

@@ -27,7 +27,7 @@ from isofield.stages.fitting import fit_job
 from isofield.stages.imaging import build_pyramid, finish_image, make_canvas
 from isofield.stages.measuring import measure_run
 from isofield.stages.planning import plan_run
-from isofield.stages.reporting import write_report
+from isofield.stages.reporting import run_title, write_report
 from isofield.stages.sampling import spread
 from isofield.stages.training import train_prior
 
@@ -52,7 +52,7 @@ def preview_run(config: Config, paths: RunPaths) -> None:
     speed = _speed(config, n_vox, rows, seconds)
     cost = whole_cost(config, speed)
     write_json(paths.preview_numbers, {"made_from": plan.made_from, "blocks": rows, "cost": cost.to_dict()})
-    write_bytes_atomic(paths.preview, page(config.run.name, rows, lines(cost)).encode())
+    write_bytes_atomic(paths.preview, page(run_title(config), rows, lines(cost)).encode())
     say("\n".join(lines(cost)))
 
 
@@ -76,7 +76,7 @@ def one_block(config: Config, plan: Plan, paths: RunPaths, index: int) -> Config
     values["run"] |= {"name": f"block-{index}", "results": str(paths.preview.parent)}
     sides = zip(measured.offset, measured.end, size, strict=True)
     values["source"]["roi_nm"] = [[b * side, e * side] for b, e, side in sides]
-    values["output"] |= {"path": None, "region_vox": None}
+    values["output"] |= {"path": None, "region_vox": None, "joint": None}
     values["prior"] |= {"init": str(paths.prior), "steps": 0}
     return make_config(values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def write_report(config: Config, paths: RunPaths) -> None:
     # In working units, in which the contrast range is 2.
     noise = read_json(paths.prior_facts).get("section_noise", 0.0) / 2
     content = ReportContent(
-        run_name=plan.run_name,
+        run_name=run_title(config),
         voxel_size_nm=plan.voxel_size_nm,
         origin_nm=plan.origin_nm,
         summary=words.summary(plan, metrics),
@@ -76,13 +77,19 @@ def write_report(config: Config, paths: RunPaths) -> None:
     write_json(paths.neuroglancer, state)
 
 
+def run_title(config: Config) -> str:
+    """What a run is called: its name, of one channel of several the whole run's and the channel's."""
+    joint = config.output.joint
+    return config.run.name if joint is None else f"{Path(config.run.results).name}, {joint.labels[joint.index]}"
+
+
 def viewer(config: Config, paths: RunPaths, plan: Plan, measurer: Measurer, centre: ZYX) -> dict:
     """The neuroglancer state: all images of the run in one space, at the place with the most structure."""
     low, high = plan.intensity["low"], plan.intensity["high"]
     window = (round(low), round(high)) if np.dtype(plan.dtype).kind in "iu" else (low, high)
     name = write_map(config, paths, plan, measurer, centre)
-    image = paths.isotropic if isinstance(paths.isotropic, str) else f"{BASE}/isotropic.ome.zarr"
-    place = place_of(paths.isotropic, "output.path")
+    image = paths.store if isinstance(paths.store, str) else f"{BASE}/isotropic.ome.zarr"
+    place = place_of(paths.store, "output.path")
     # Bright is three times what is usual: a map is for finding what stands out.
     metrics = read_json(paths.metrics)
     usual = metrics["residual_rms"]
@@ -97,6 +104,7 @@ def viewer(config: Config, paths: RunPaths, plan: Plan, measurer: Measurer, cent
         windows={"measured": window, "isotropic": window},
         maps={name: (f"{BASE}/{name}.ome.zarr", max(1.0, round(3000 * usual)))},
         labels={label: f"{image}/labels/{label}" for label in label_names(paths)},
+        channel=paths.channel,
         extent_vox=SHOWN_CUBES * config.report.cube_vox,
         isotropic_format="zarr3" if place.size("zarr.json") is not None else "zarr2",
     )
@@ -104,7 +112,7 @@ def viewer(config: Config, paths: RunPaths, plan: Plan, measurer: Measurer, cent
 
 def label_names(paths: RunPaths) -> list[str]:
     """Label images of the result, as its group `labels` lists them."""
-    place = place_of(paths.isotropic, "output.path")
+    place = place_of(paths.store, "output.path")
     v3, v2 = place.read("labels/zarr.json"), place.read("labels/.zattrs")
     if v3 is not None:
         return list(json.loads(v3).get("attributes", {}).get("ome", {}).get("labels", []))

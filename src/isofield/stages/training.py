@@ -19,7 +19,7 @@ from isofield.prior.checkpoint import INIT_REMEDY, load_prior, pack_prior, pack_
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.noise import section_noise
 from isofield.prior.patches import MIN_PATCH_VOX, LateralDegradation, PatchSampler
-from isofield.prior.spec import PriorSpec
+from isofield.prior.spec import NOT_TRAINED_BY, PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
 from isofield.records import fingerprint, sealed, sha256_file, write_bytes_atomic, write_json
@@ -47,7 +47,7 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
         return adopt_prior(init, config, plan, paths, sampler)
     mark = fingerprint(
         plan.fingerprints["volume"],
-        spec.model_dump(exclude={"checkpoint_every_s", "init"}),
+        spec.model_dump(exclude=set(NOT_TRAINED_BY)),
         sha256_file(init) if init else None,
         config.run.seed,
         device.type,

@@ -42,7 +42,7 @@ def verify_run(paths: RunPaths, config: Sections | None, spec: VerifySpec, n_thr
     begun = time.monotonic()
     found = Verification(str(paths.root))
     plan, store, files, of_labels = _planned(paths, found), _store(paths), {}, {}
-    place = place_of(paths.isotropic, "output.path")
+    place = place_of(paths.store, "output.path")
     if plan is not None:
         seed = config.run.seed if config else 0
         files, of_labels = _canvas(plan, paths, config, found)
@@ -101,7 +101,7 @@ def _canvas(
     if spec is None:
         found.skipped.append(f"the image: {paths.canvas}, which says how it is stored, cannot be read")
         return {}, {}
-    where = {"voxel_size_nm": (plan.voxel_size_nm,) * 3, "origin_nm": plan.origin_nm}
+    where = {"voxel_size_nm": (plan.voxel_size_nm,) * 3, "origin_nm": plan.origin_nm, "n_channels": spec.n_channels}
     return canvas_files(plan.shape, plan.dtype, spec, **where), labels.label_files(plan.shape, spec, **where)
 
 
@@ -133,7 +133,7 @@ def _check(
     found.checked["validators"] = installed_validators()
     if not found.checked["validators"]:
         found.skipped.append("metadata by independent validators: neither yaozarrs nor ome-zarr-models is installed")
-    levels = [Level(place, number, files) for number in range(n_levels(files))]
+    levels = [Level(place, number, files, paths.channel) for number in range(n_levels(files))]
     check = ImageCheck(plan, paths, levels, records.vouched, drawn(share, seed, "image"))
     begun, total, progress = time.monotonic(), Looked(), Progress("verify", check.n_tasks, "groups of shards")
     for n, looked in enumerate(check.run(n_threads), start=1):
@@ -167,7 +167,8 @@ def _check_labels(
     found.findings += check_label_metadata(paths, place, files)
     folder, total = f"{labels.FOLDER}/{labels.NAME}/", Looked()
     own = {key.removeprefix(folder): data for key, data in files.items() if key.startswith(folder)}
-    levels = [Level(place / labels.FOLDER / labels.NAME, number, own) for number in range(n_levels(own))]
+    labelled = place / labels.FOLDER / labels.NAME
+    levels = [Level(labelled, number, own, paths.channel) for number in range(n_levels(own))]
     for looked in ImageCheck(plan, paths, levels, vouched, chosen, HIGHEST, folder).run(n_threads):
         total.add(looked)
     found.findings += blamed_once(total.findings)

@@ -28,6 +28,8 @@ def check_metadata(
     """What is wrong with the metadata of an image that should hold `files`; made_from: fingerprints that its provenance names."""
     found: list[Finding] = []
     repairs = (record_of(paths.canvas), record_of(paths.finish))
+    if paths.channel is not None:
+        repairs = (*repairs, record_of(paths.joined))
 
     def wrong(key: str, what: str) -> None:
         found.append(Finding("metadata", what, place.locate(key), None, None, (), (Repair("metadata", key), *repairs)))
@@ -42,7 +44,7 @@ def check_metadata(
             for what in _array_faults(content, wanted):
                 wrong(key, what)
         else:
-            for what in group_faults(content, plan, n_levels(files), made_from, version):
+            for what in group_faults(content, plan, n_levels(files), made_from, version, paths.channel):
                 wrong(key, what)
     if not found:
         found += [Finding("metadata", what, place.locate(group)) for what in _validated(place, version)]
@@ -75,9 +77,17 @@ def _same(content: bytes, wanted: bytes) -> bool:
 
 
 def group_faults(
-    content: bytes, plan: Plan, n_levels: int, made_from: Mapping[str, str], version: NgffVersion = "0.5"
+    content: bytes,
+    plan: Plan,
+    n_levels: int,
+    made_from: Mapping[str, str],
+    version: NgffVersion = "0.5",
+    channel: int | None = None,
 ) -> Iterator[str]:
-    """What is wrong with the group's document. Scale and translation are computed here once more, from the plan alone."""
+    """What is wrong with the group's document. Scale and translation are computed here once more, from the plan alone.
+
+    channel: which one of the image's the plan is of, where it has several.
+    """
     try:
         document = json.loads(content)
         attributes = document["attributes"] if version == "0.5" else document
@@ -95,8 +105,13 @@ def group_faults(
     said = (ome if version == "0.5" else image).get("version")
     if said != version:
         yield f"has version {said!r} instead of {version!r}"
-    if image.get("axes") != [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES]:
-        yield f"has axes {image.get('axes')!r} instead of z, y, x in nanometer"
+    axes: list[dict[str, str]] = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES]
+    ones: list[float] = []
+    if channel is not None:
+        axes, ones = [{"name": "c", "type": "channel"}, *axes], [1.0]
+    if image.get("axes") != axes:
+        said_axes = "c, z, y, x" if channel is not None else "z, y, x"
+        yield f"has axes {image.get('axes')!r} instead of {said_axes} in nanometer"
     if names != [str(level) for level in range(n_levels)]:
         yield f"lists levels {names} instead of 0 to {n_levels - 1}"
     for level, (kinds, one) in enumerate(zip(order, transforms, strict=True)):
@@ -104,18 +119,25 @@ def group_faults(
             yield f"transforms level {level} by {kinds} instead of scale, translation"
             continue
         scale = plan.voxel_size_nm * 2**level
-        wanted = {"scale": [scale] * 3, "translation": [origin + scale / 2 for origin in plan.origin_nm]}
+        moved = [0.0] * len(ones) + [origin + scale / 2 for origin in plan.origin_nm]
+        wanted = {"scale": ones + [scale] * 3, "translation": moved}
         for kind, values in wanted.items():
             if not _close(one[kind], values):
                 yield f"gives level {level} the {kind} {one[kind]} instead of {values} nm"
     if "omero" in ome:
         yield from _display_faults(ome["omero"])
-    yield from _provenance_faults(attributes.get(PROVENANCE_KEY), plan, made_from)
+    provenance = attributes.get(PROVENANCE_KEY)
+    if channel is not None and isinstance(provenance, dict):
+        listed = provenance.get("channels") or []
+        provenance = listed[channel] if channel < len(listed) else {}
+    yield from _provenance_faults(provenance, plan, made_from)
 
 
 def _close(found: Any, wanted: list[float]) -> bool:
     try:
-        return len(found) == 3 and all(abs(a - b) <= 1e-9 * max(1.0, abs(b)) for a, b in zip(found, wanted, strict=True))
+        return len(found) == len(wanted) and all(
+            abs(a - b) <= 1e-9 * max(1.0, abs(b)) for a, b in zip(found, wanted, strict=True)
+        )
     except TypeError:
         return False
 
