@@ -21,12 +21,14 @@ FOLDER = "regions"
 
 
 class Claim(Spec):
-    """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known."""
+    """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known;
+    finished: whether the run has made all levels of its part, as far as there was what they are made from."""
 
     owner: str
     region: tuple[tuple[int, int, int], tuple[int, int, int]]
     geometry: str
     fit: str | None = None
+    finished: bool = False
 
     @property
     def roi(self) -> Roi:
