@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
+# Processes that share the tests, file by file; each computes with one thread.
+WORKERS ?= 2
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: demo test test-slurm test-faults soak test-all lint format docs rulegraph clean
@@ -31,7 +33,7 @@ demo: $(BIN)/.installed
 	@echo "report: results/demo/report/index.html    viewer: $(BIN)/isofield view results/demo"
 
 test: $(BIN)/.installed
-	$(RUN) pytest
+	$(RUN) OMP_NUM_THREADS=1 pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(BIN)/.installed
 	$(RUN) pytest -m slurm tests/slurm

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Peak memory of each stage's job at a volume and at one of eight times as many voxels.
 
-    python benchmarks/memory.py [--side 128] [--work FOLDER] [--set KEY=VALUE ...]
+    python benchmarks/memory.py [--side 128] [--stages plan,...] [--work FOLDER] [--set KEY=VALUE ...]
 
 Both runs have blocks, jobs and settings alike; the larger one has more jobs. Fields are fitted for one step: what a step holds
 does not depend on how many there are. Every job runs in a process of its own; the peak of a stage is the largest of its jobs'.
-The volumes are Zarr arrays on disk.
+The volumes are Zarr arrays on disk. What stages show or sample is bounded below what the smaller volume has, or it would grow
+until it is. Without the stage blend among them, stages that need voxels find noise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 import zarr
 
 from isofield.config import Config, load_config
+from isofield.omezarr import labels
+from isofield.omezarr.store import shard_rois, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.stages import SECTIONS_READ
@@ -36,8 +39,9 @@ CONFIG = {
     "fit": {"steps": 1, "blocks_per_job": 64},
     "output": {"chunk_vox": 32, "shard_vox": 64, "shards_per_job": 8, "pyramid_min_vox": 64},
     "quality": {"max_blocks": 64, "n_spectrum_cubes": 4, "spectrum_cube_vox": 32},
+    "report": {"cube_vox": 64, "max_picture_vox": 96},
 }
-STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "tidy")
+STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy")
 
 # VmHWM belongs to this process alone; ru_maxrss would also count the parent that started it.
 CHILD = """
@@ -74,10 +78,20 @@ def peak_mb(config: Config, stage: str, job: int | None) -> float:
     return int(done.stdout.rsplit("peak ", 1)[1]) / 1024
 
 
-def peaks(config: Config) -> dict[str, float]:
-    """Peak of each stage in MB, all stages run in turn."""
+def fill(paths: RunPaths) -> None:
+    """Noise where the stage blend would have written the image and its labels."""
+    rng, plan = np.random.default_rng(0), Plan.load(paths.plan)
+    for roi in shard_rois(plan.shape, plan.shard_vox):
+        write_shard(labels.location(paths.isotropic), 0, roi, rng.integers(1, 3, tuple(roi.shape), dtype=np.uint8))
+        write_shard(paths.isotropic, 0, roi, rng.integers(0, 255, tuple(roi.shape), dtype=np.uint8))
+
+
+def peaks(config: Config, stages: list[str]) -> dict[str, float]:
+    """Peak of each stage in MB, the stages run in turn."""
     found = {}
-    for stage in STAGES:
+    for stage in stages:
+        if stage == "pyramid" and "blend" not in stages:
+            fill(RunPaths(Path(config.run.results) / config.run.name))
         if stage in ("fit", "blend", "pyramid"):
             plan = Plan.load(RunPaths(Path(config.run.results) / config.run.name).plan)
             n_jobs = {"fit": plan.n_fit_jobs, "blend": plan.n_blend_jobs, "pyramid": len(plan.jobs.pyramid)}[stage]
@@ -92,13 +106,15 @@ def peaks(config: Config) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=128, help="side of the smaller cube in output voxels, a multiple of 64")
+    parser.add_argument("--stages", default=",".join(STAGES), help="which, in their order, separated by commas (default: all)")
     parser.add_argument("--work", type=Path, help="folder to work in (default: a new temporary one)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration")
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp(prefix="isofield-memory-"))
-    small, large = (peaks(config_at(work / f"{side}", side, given.set)) for side in (given.side, 2 * given.side))
+    stages = given.stages.split(",")
+    small, large = (peaks(config_at(work / f"{side}", side, given.set), stages) for side in (given.side, 2 * given.side))
     print(f"| stage   | {given.side}^3, MB | {2 * given.side}^3, MB | ratio |\n|---------|-----------|-----------|-------|")
-    for stage in STAGES:
+    for stage in stages:
         print(f"| {stage:7} | {small[stage]:9.0f} | {large[stage]:9.0f} | {large[stage] / small[stage]:5.2f} |")
 
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
@@ -182,6 +184,34 @@ def test_a_million_blocks_are_told_within_seconds(tmp_path):
     assert sum(1 for _ in store.records()) == n
     assert store.state(n // 2) == "done"
     assert time.process_time() - started < 6.0, "a million would take ten times as long"
+
+
+N_LARGE, FIELD_BYTES = 24, 400_000
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_packing_holds_two_fields_at_most_however_many_there_are(tmp_path):
+    """A job of a large volume has thousands of them. So it is when a pack is written anew, and when it is tidied."""
+    store = FieldStore(tmp_path, FINGERPRINT)
+    for index in range(N_LARGE):
+        store.publish(BlockRecord(block_id=index, state="done", fingerprint=FINGERPRINT), os.urandom(FIELD_BYTES))
+    few = 2.5 * FIELD_BYTES
+    assert FIELD_BYTES < peak_bytes(lambda: store.pack(range(N_LARGE))) < few
+    assert store.pack_path(range(N_LARGE)).stat().st_size > N_LARGE * FIELD_BYTES
+    store.publish(BlockRecord(block_id=7, state="done", fingerprint=FINGERPRINT), os.urandom(FIELD_BYTES))
+    assert peak_bytes(lambda: store.pack(range(N_LARGE))) < few
+    assert peak_bytes(lambda: store.withdraw(3)) < few
+    # Negative control: whoever gathers them first holds them all.
+    assert peak_bytes(lambda: [store.payload(i) for i in range(N_LARGE)]) > (N_LARGE - 2) * FIELD_BYTES
+    assert peak_bytes(store.tidy) < few
 
 
 PACKER = """

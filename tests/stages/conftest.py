@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from region_run import part, through
 from tiny_run import TinyRun
 
 
@@ -16,3 +17,9 @@ def finished(tmp_path_factory) -> TinyRun:
 def run(finished, tmp_path) -> TinyRun:
     """A copy of the finished run, to be changed at will."""
     return finished.copied_to(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def whole(finished, tmp_path_factory) -> TinyRun:
+    """The image that others fill in parts, as one run makes it. Look, do not touch."""
+    return through(part(tmp_path_factory.mktemp("whole"), "whole", None, finished.paths.prior))

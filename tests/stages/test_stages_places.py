@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,35 @@ def test_the_place_with_most_structure_is_found_beside_a_rim_that_is_brighter(tm
     values[8:24, 40:56, 64:80] = texture
     found = most_structure(image_of(tmp_path, values), SHAPE, MIN_VOX, WHOLE, 16)
     assert np.abs(np.subtract(found, (16, 48, 72))).max() <= 6
+
+
+def test_what_is_looked_at_takes_what_the_promise_of_the_report_counts(monkeypatch):
+    """24 bytes a voxel, of at most 2^22 of them: of a volume of any size."""
+    side = 96
+    values = np.random.default_rng(0).integers(0, 255, (side,) * 3).astype(np.uint8)
+    seen = []
+
+    def read_region(image, level, roi, fill_missing):
+        seen.append((level, roi.volume))
+        return values[roi.slices]
+
+    monkeypatch.setattr(places, "read_region", read_region)
+
+    def peak_per_voxel(n: int) -> float:
+        tracemalloc.start()
+        try:
+            whole = Roi(ZYX(0, 0, 0), ZYX(n, n, n))
+            most_structure("image", whole.shape, MIN_VOX, whole, 16)
+            return tracemalloc.get_traced_memory()[1] / seen[-1][1]
+        finally:
+            tracemalloc.stop()
+
+    assert 16 < peak_per_voxel(side) < 24.2
+    # Larger ones are looked at from afar: what is looked at stays as much.
+    assert places.MAX_SEEN_VOX == 2**22
+    monkeypatch.setattr(places, "MAX_SEEN_VOX", side**3)
+    peak_per_voxel(4 * side)
+    assert seen == [(0, side**3), (2, side**3)]
 
 
 def test_only_the_part_that_was_made_is_looked_at(tmp_path, level):

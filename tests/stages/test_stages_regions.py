@@ -5,43 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_run import TinyRun
+from region_run import LEFT, RIGHT, files, part, through
 
 from isofield.omezarr.regions import claims
 from isofield.records import read_json
-
-LEFT, RIGHT = [[0, 48], [0, 64], [0, 32]], [[0, 48], [0, 64], [32, 64]]
-STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report")
-OUTPUT = {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 3, "pyramid_min_vox": 16, "pyramid_span": 1}
-
-
-def part(folder, name, region, prior, **more) -> TinyRun:
-    """A run that makes `region` of the image in `folder`, with a prior that is there already."""
-    return TinyRun.at(
-        folder,
-        run={"name": name, "threads_per_job": 1, "device": "cpu", "keep_fields": True},
-        output={**OUTPUT, "path": str(folder / "image.ome.zarr"), "region_vox": region, **more.pop("output", {})},
-        prior={**TinyRun.at(folder).config.prior.model_dump(mode="json"), "init": str(prior), "steps": 0},
-        **more,
-    )
-
-
-def through(run: TinyRun, *stages: str) -> TinyRun:
-    for stage in stages or STAGES:
-        assert run.stage(stage) == 0, stage
-    return run
-
-
-@pytest.fixture(scope="module")
-def whole(finished, tmp_path_factory):
-    """The image as one run makes it."""
-    return through(part(tmp_path_factory.mktemp("whole"), "whole", None, finished.paths.prior))
-
-
-def files(folder):
-    image = folder / "image.ome.zarr"
-    kept = (p for p in image.rglob("*") if p.is_file() and p.parent.name != "regions" and p != image / "zarr.json")
-    return {str(p.relative_to(image)): p.read_bytes() for p in kept}
 
 
 def test_two_runs_fill_one_image_to_the_bytes_of_a_single_one(finished, whole, tmp_path):

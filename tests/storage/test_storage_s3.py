@@ -55,6 +55,20 @@ def test_a_place_is_what_was_put_there(s3):
     assert place.keys() == ["1/zarr.json", "zarr.json"]
 
 
+def test_a_version_tells_one_content_from_the_next(s3, tmp_path):
+    for place in (at("versions/a.zarr"), place_of(tmp_path / "a.zarr", "output.path")):
+        assert place.version("0/c/0") is None
+        found = []
+        for content in (b"voxels", b"others"):
+            place.write("0/c/0", content)
+            found.append(place.version("0/c/0"))
+            assert found[-1] == place.version("0/c/0")
+        assert None not in found
+        assert len(set(found)) == 2
+        place.delete(["0/c/0"])
+        assert place.version("0/c/0") is None
+
+
 def test_names_join_as_paths_do(tmp_path):
     for place in (at("x/a.zarr"), place_of(tmp_path / "x" / "a.zarr", "output.path")):
         inside = place / "deep/./0"

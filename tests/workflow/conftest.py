@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,8 +66,7 @@ class Workflow:
 
     def planned(self, *arguments: str) -> set[str]:
         """The rules that would run."""
-        text = self.snakemake("--dry-run", "--quiet", "rules", *arguments)
-        text += self.snakemake("--dry-run", *arguments)
+        text = self.snakemake("--dry-run", *arguments)
         return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))} - {"all"}
 
     def kill_when(self, condition, timeout_s: float = 240.0) -> None:
@@ -90,7 +90,8 @@ class Workflow:
             except ProcessLookupError:
                 continue
         process.wait()
-        self.snakemake("--unlock")
+        # What --unlock does, without reading the workflow.
+        shutil.rmtree(self.folder / ".snakemake" / "locks")
 
     @property
     def store(self) -> FieldStore:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 from isofield.benchmark.methods import METHODS
 from isofield.benchmark.setting import Setting
+from isofield.config import load_config
 from isofield.errors import InputError
 from isofield.progress import say
 
@@ -15,6 +17,7 @@ def quality_setting(
     args: argparse.Namespace, roi_vox: tuple[tuple[int, int], ...] | None
 ) -> tuple[Setting, list[float], list[str]]:
     """Setting (its factor is the first), factors and methods. Raises InputError."""
+    require_whole_images_here(args.overrides)
     factors = [_factor(text) for text in args.factors.split(",")]
     methods = args.methods.split(",") if args.methods else list(METHODS)
     for name in methods:
@@ -43,6 +46,15 @@ def quality_setting(
     for factor in factors:
         _require_plannable(setting, factor)
     return setting, factors, methods
+
+
+def require_whole_images_here(overrides: Sequence[str]) -> None:
+    """Raises InputError for keys of the output that a benchmark does not follow: it keeps its images, whole, with its table."""
+    output = load_config('{"run": {"name": "benchmark"}, "source": {"path": "none"}}', overrides).output
+    for key in ("path", "region_vox"):
+        if (value := getattr(output, key)) is not None:
+            limit = "is not for a benchmark, which makes whole images and keeps what it makes in --out"
+            raise InputError(f"output.{key}", value, limit, "Leave the key out")
 
 
 def _require_plannable(setting: Setting, factor: float) -> None:

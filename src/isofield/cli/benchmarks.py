@@ -68,7 +68,9 @@ def _add_sections(kinds: argparse._SubParsersAction) -> None:
 
 def _run_benchmark_sections(args: argparse.Namespace) -> None:
     from isofield.benchmark.gaps import Spoiling, benchmark_sections, markdown
+    from isofield.benchmark.options import require_whole_images_here
 
+    require_whole_images_here(args.overrides)
     roi = box_vox("--roi", args.roi)
     setting = Spoiling(args.volume, args.factor, args.steps, args.out, roi, tuple(args.overrides), args.threads, args.device)
     print(markdown(benchmark_sections(setting)))
@@ -88,10 +90,12 @@ def _run_benchmark_quality(args: argparse.Namespace) -> int:
 
 
 def _run_benchmark_speed(args: argparse.Namespace) -> None:
+    from isofield.benchmark.options import require_whole_images_here
     from isofield.benchmark.speed import SpeedBenchmark, SpeedSetting, lines
     from isofield.records import write_bytes_atomic
     from isofield.stages.device import choose_device
 
+    require_whole_images_here(args.overrides)
     config = load_config('{"run": {"name": "speed"}, "source": {"path": "none"}}', args.overrides)
     setting = SpeedSetting(args.block_vox, args.ratio, args.batch, args.repeats)
     benchmark = SpeedBenchmark(setting, config, choose_device(args.device, args.threads))

@@ -24,7 +24,8 @@ FOLDER = "regions"
 class Claim(Spec):
     """owner: results folder of a run; region: offset and shape in output voxels; geometry, fit: fingerprints, fit once known.
 
-    channel: its place in an image of several.
+    channel: its place in an image of several. finished: whether the run has made all levels of its part, as far as there was
+    what they are made from.
     """
 
     owner: str
@@ -32,6 +33,7 @@ class Claim(Spec):
     geometry: str
     fit: str | None = None
     channel: int | None = None
+    finished: bool = False
 
     @property
     def roi(self) -> Roi:

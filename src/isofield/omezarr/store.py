@@ -83,7 +83,7 @@ def create_canvas(
 
     Raises InputError for a dtype that viewers cannot read, and if `path` holds something that is not to be replaced.
     """
-    place = _place(path)
+    place = place_at(path)
     attributes, arrays = _canvas(shape, dtype, spec, voxel_size_nm, origin_nm, name, n_levels, n_channels)
     if _keeps(place, attributes, arrays, spec):
         return False
@@ -120,7 +120,7 @@ def canvas_files(
 
 def set_provenance(path: Store, provenance: Mapping[str, Any], window: DisplayWindow | Sequence[Channel] | None = None) -> None:
     """Replace the group's `isofield` attribute, and its display window, or how its channels are shown, if given, atomically."""
-    place = _place(path)
+    place = place_at(path)
     found = read_group(place, "Run the step that creates the image again")
     if not found:
         limit = "does not exist"
@@ -136,7 +136,7 @@ def set_provenance(path: Store, provenance: Mapping[str, Any], window: DisplayWi
 
 def image_attributes(path: Store) -> dict[str, Any]:
     """Attributes of an image: `ome_of` them is what NGFF says, `isofield` how it was made. Raises InputError if it is none."""
-    place = _place(path)
+    place = place_at(path)
     found = read_group(place, "Make the image again")
     if not found:
         raise InputError("image", str(place), "is no OME-Zarr", "Give the folder of one, or the results folder of a run")
@@ -145,7 +145,7 @@ def image_attributes(path: Store) -> dict[str, Any]:
 
 def level_documents(path: Store) -> dict[str, str]:
     """sha256 (64 hex digits) of the file that describes each level, by its key."""
-    place = _place(path)
+    place = place_at(path)
     keys = [f"{name}/{document}" for name in place.folders() if name.isdecimal() for document in set(ARRAY_KEY.values())]
     contents = {key: place.read(key) for key in sorted(keys)}
     return {key: hashlib.sha256(content).hexdigest() for key, content in contents.items() if content is not None}
@@ -153,7 +153,7 @@ def level_documents(path: Store) -> dict[str, str]:
 
 def level_channels(path: Store, level: int) -> int | None:
     """Channels of an image; None where it has no axis of channels. Raises InputError where there is no such level."""
-    return Level.array_of(_place(path), level).n_channels
+    return Level.array_of(place_at(path), level).n_channels
 
 
 def level_shape(path: Location, level: int) -> ZYX:
@@ -171,27 +171,27 @@ def shard_rois(shape: Sequence[int], shard_vox: int, within: Roi | None = None) 
 
 def shard_path(path: Location, level: int, roi: Roi) -> Path | str:
     """File, or URI, of the shard that is exactly `roi`, the first one of several. Raises ValueError if it is not one whole."""
-    where = _place(path).locate(open_level(path, level).shard(roi)[0])
+    where = place_at(path).locate(open_level(path, level).shard(roi)[0])
     return where if is_remote(where) else Path(where)
 
 
 def missing_shards(path: Location, level: int) -> list[Roi]:
     """Shards of a level that are absent, in part or whole, or empty files, in C order. Damaged ones show when they are read."""
-    place = _place(path)
+    place = place_at(path)
     opened = open_level(path, level)
     return [roi for roi in shard_rois(opened.shape, opened.side) if not _there(place, opened.shard(roi))]
 
 
 def is_written(path: Location, level: int, roi: Roi) -> bool:
     """Whether all shards that hold voxels of `roi` are there."""
-    place = _place(path)
+    place = place_at(path)
     opened = open_level(path, level)
     return all(_there(place, opened.shard(shard)) for shard in shard_rois(opened.shape, opened.side, roi))
 
 
 def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:
     """sha256 (64 hex digits) of a shard's bytes; None if it has not been written, or not all of it. Reads it."""
-    place = _place(path)
+    place = place_at(path)
     digest = hashlib.sha256()
     for key in open_level(path, level).shard(roi):
         content = place.read(key)
@@ -207,7 +207,7 @@ def write_shard(path: Location, level: int, roi: Roi, block: np.ndarray) -> Shar
     Raises ValueError if `roi` is not one whole shard of the level (clipped at its edge), or if `block` has
     another shape than `roi` or another dtype than the image: nothing is merged, padded or cast here.
     """
-    place = _place(path)
+    place = place_at(path)
     opened = open_level(path, level)
     keys = opened.shard(roi)
     if block.shape != tuple(roi.shape) or block.dtype != opened.array.dtype:
@@ -225,7 +225,7 @@ def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = Fa
 
     Raises ValueError if `roi` leaves the level, InputError naming the file if a shard is missing or damaged.
     """
-    place = _place(path)
+    place = place_at(path)
     opened = open_level(path, level)
     if not opened.bounds.contains(roi):
         raise ValueError(f"{roi} leaves level {level} of shape {tuple(opened.shape)}")
@@ -322,8 +322,9 @@ def _there(place: Place, keys: Sequence[str]) -> bool:
 
 def open_level(path: Location, level: int) -> Level:
     """One level of an image, or of one channel of it. Raises InputError where there is none."""
-    return Level.open(_place(path), level, path.index if isinstance(path, ChannelOf) else None)
+    return Level.open(place_at(path), level, path.index if isinstance(path, ChannelOf) else None)
 
 
-def _place(path: Location) -> Place:
+def place_at(path: Location) -> Place:
+    """Where the files of an image lie, of all its channels."""
     return place_of(path.image if isinstance(path, ChannelOf) else path, "output.path")

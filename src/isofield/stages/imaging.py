@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from isofield import __version__
@@ -14,6 +15,7 @@ from isofield.omezarr import labels
 from isofield.omezarr.metadata import level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard, level_shards
 from isofield.omezarr.regions import Claim, lay_claim, others
+from isofield.omezarr.settling import until_settled, versions
 from isofield.omezarr.store import create_canvas, is_written, level_documents, set_provenance
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths
@@ -69,11 +71,17 @@ def owner(paths: RunPaths) -> str:
     return str(paths.root.resolve())
 
 
-def claim_of(plan: Plan, paths: RunPaths, fit: str | None = None) -> Claim:
+def claim_of(plan: Plan, paths: RunPaths, fit: str | None = None, finished: bool = False) -> Claim:
     """The claim of a run on the part of the image, or of one channel of it, that it makes."""
     made = plan.jobs.region or plan.block_grid.bounds
-    region = (tuple(made.offset), tuple(made.shape))
-    return Claim(owner=owner(paths), region=region, geometry=plan.fingerprints["geometry"], fit=fit, channel=paths.channel)
+    return Claim(
+        owner=owner(paths),
+        region=(tuple(made.offset), tuple(made.shape)),
+        geometry=plan.fingerprints["geometry"],
+        fit=fit,
+        channel=paths.channel,
+        finished=finished,
+    )
 
 
 def build_pyramid(config: Sections, paths: RunPaths, job: int) -> None:
@@ -104,20 +112,49 @@ def finish_image(config: Sections, paths: RunPaths) -> None:
     common = range(plan.pyramid_span.bit_length(), len(shapes))
     _downsample(plan, paths, "finish", [(k, roi) for k in common for roi in level_shards(shapes[k], whole, k, plan.shard_vox)])
     if paths.channel is None:
-        contrast = plan.intensity["low"], plan.intensity["high"]
-        set_provenance(paths.store, provenance(plan, paths), display_window(paths.store, contrast))
+        _describe(plan, paths)
+    if paths.image:
+        lay_claim(paths.store, claim_of(plan, paths, read_json(paths.current_fit)["fingerprint"], finished=True))
     write_json(paths.finish, {"made_from": config.mark, "levels": shapes})
 
 
 def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Roi]]) -> None:
-    """Of an image that several runs fill, what lies over parts that are still missing is left to the run that makes them."""
+    """Of an image that several runs fill, what lies over parts that are still missing is left to the run that makes them, and
+    what lies over parts of several runs is made by each of them, as they come to it."""
+    image, origin = paths.isotropic, labels.location(paths.isotropic)
     progress = Progress(what, len(work), "shards")
+
+    def make(level: int, roi: Roi) -> None:
+        # Labels first: whoever finds a shard of the image finds its labels too.
+        downsample_shard(origin, level, roi, labels.highest_2x2x2)
+        downsample_shard(image, level, roi)
+
     for done, (level, roi) in enumerate(work, start=1):
-        if plan.region is None or is_written(paths.isotropic, level - 1, below(paths.isotropic, level, roi)):
-            # Labels first: whoever finds a shard of the image finds its labels too.
-            downsample_shard(labels.location(paths.isotropic), level, roi, labels.highest_2x2x2)
-            downsample_shard(paths.isotropic, level, roi)
+        under = below(image, level, roi)
+        if not reaches_beyond(plan, level, roi):
+            make(level, roi)
+        elif is_written(image, level - 1, under):
+            until_settled(
+                lambda level=level, under=under: [versions(path, level - 1, under) for path in (origin, image)],
+                partial(make, level, roi),
+            )
         progress.update(done)
+
+
+def reaches_beyond(plan: Plan, level: int, roi: Roi) -> bool:
+    """Whether some of a level's `roi` stands for voxels that this run does not make."""
+    at_origin = Roi.between((o << level for o in roi.offset), (e << level for e in roi.end))
+    return plan.jobs.region is not None and not plan.jobs.region.contains(at_origin.intersect(plan.block_grid.bounds))
+
+
+def _describe(plan: Plan, paths: RunPaths) -> None:
+    """Write provenance and display window: until no other, with what other runs have made meanwhile, would be taken."""
+    contrast, written = (plan.intensity["low"], plan.intensity["high"]), None
+    while (window := display_window(paths.store, contrast)) != written:
+        set_provenance(paths.store, provenance(plan, paths), window)
+        written = window
+        if plan.region is None:
+            return
 
 
 def provenance(plan: Plan, paths: RunPaths) -> dict[str, object]:

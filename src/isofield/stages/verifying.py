@@ -12,15 +12,18 @@ from pydantic import ValidationError
 from isofield.config import Sections
 from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
+from isofield.geometry import Roi
 from isofield.omezarr import labels
 from isofield.omezarr.layout import n_levels
 from isofield.omezarr.readback import Level
+from isofield.omezarr.regions import others
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import canvas_files
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress, say
 from isofield.records import PARTIAL, publish_json_if_changed, read_json, write_json
+from isofield.stages.imaging import owner
 from isofield.status import fitted_store
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote
@@ -134,7 +137,8 @@ def _check(
     if not found.checked["validators"]:
         found.skipped.append("metadata by independent validators: neither yaozarrs nor ome-zarr-models is installed")
     levels = [Level(place, number, files, paths.channel) for number in range(n_levels(files))]
-    check = ImageCheck(plan, paths, levels, records.vouched, drawn(share, seed, "image"))
+    unfinished = _unfinished(paths, found)
+    check = ImageCheck(plan, paths, levels, records.vouched, drawn(share, seed, "image"), unfinished=unfinished)
     begun, total, progress = time.monotonic(), Looked(), Progress("verify", check.n_tasks, "groups of shards")
     for n, looked in enumerate(check.run(n_threads), start=1):
         total.add(looked)
@@ -149,9 +153,19 @@ def _check(
     }
     _say_what_not(plan, place, total, share, levels, files, found)
     if records.has_labels:
-        _check_labels(plan, paths, place, of_labels, records.labelled, drawn(share, seed, "image"), n_threads, found)
+        _check_labels(plan, paths, place, of_labels, records.labelled, drawn(share, seed, "image"), n_threads, unfinished, found)
     else:
         found.skipped.append("labels: no record speaks of them")
+
+
+def _unfinished(paths: RunPaths, found: Verification) -> list[Roi]:
+    """Parts of the image, or of this channel of it, that other runs have claimed and not come to the end of."""
+    try:
+        claims = others(paths.store, owner(paths)) if paths.image else []
+        return [claim.roi for claim in claims if not claim.finished and claim.channel == paths.channel]
+    except InputError as error:
+        found.findings.append(Finding("metadata", f"the {error.thing} {error.limit}. {error.remedy}", str(error.value)))
+        return []
 
 
 def _check_labels(
@@ -162,6 +176,7 @@ def _check_labels(
     vouched: Vouched,
     chosen: Callable[..., bool],
     n_threads: int,
+    unfinished: list[Roi],
     found: Verification,
 ) -> None:
     found.findings += check_label_metadata(paths, place, files)
@@ -169,7 +184,7 @@ def _check_labels(
     own = {key.removeprefix(folder): data for key, data in files.items() if key.startswith(folder)}
     labelled = place / labels.FOLDER / labels.NAME
     levels = [Level(labelled, number, own, paths.channel) for number in range(n_levels(own))]
-    for looked in ImageCheck(plan, paths, levels, vouched, chosen, HIGHEST, folder).run(n_threads):
+    for looked in ImageCheck(plan, paths, levels, vouched, chosen, HIGHEST, folder, unfinished).run(n_threads):
         total.add(looked)
     found.findings += blamed_once(total.findings)
     found.checked["labels"] = {"n_shards": total.n_shards, "n_decoded": total.n_decoded}

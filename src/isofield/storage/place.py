@@ -27,6 +27,9 @@ class Place(Protocol):
     def size(self, key: str) -> int | None:
         """Size of a file in bytes; None if there is none."""
 
+    def version(self, key: str) -> str | None:
+        """What tells the file that is there from those that were, or will be, of the same key; None if there is none."""
+
     def write(self, key: str, data: bytes) -> None:
         """Publish a file, replacing what was there. On an error that is untouched."""
 

@@ -56,6 +56,12 @@ class RemotePlace:
             return about["size"] if about["type"] == "file" else None
         return None
 
+    def version(self, key: str) -> str | None:
+        with suppress(FileNotFoundError):
+            n_bytes, mark = (self / key).state()
+            return f"{n_bytes} {mark}"
+        return None
+
     def write(self, key: str, data: bytes) -> None:
         try:
             with self.reporting(key):

@@ -7,7 +7,7 @@ on the way; of that one shard is held besides. Levels are taken to be what the p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class Looked:
     n_decoded: int = 0
     n_compared_vox: int = 0
     n_waiting: int = 0
-    """Shards of coarser levels over parts of the image that other runs have yet to make."""
+    """Shards of coarser levels over parts of the image that other runs have yet to make, or are at."""
     n_vox: int = 0
     n_bytes: int = 0
     """Bytes read of decoded shards, as stored."""
@@ -63,6 +63,7 @@ class ImageCheck:
 
     chosen: (level, shard of the coarser level) -> whether what lies under it is decoded; what is not is only looked for.
     coarser: what coarser levels are of finer ones; folder: where the levels lie within the image, ends in a slash or is empty.
+    unfinished: parts of the image that other runs are at, as far as is known.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class ImageCheck:
         chosen: Callable[[int, Roi], bool],
         coarser: Coarser = MEAN,
         folder: str = "",
+        unfinished: Sequence[Roi] = (),
     ) -> None:
         self.plan, self.paths, self.levels, self.vouched, self.chosen = plan, paths, levels, vouched, chosen
-        self.coarser, self.folder = coarser, folder
+        self.coarser, self.folder, self.unfinished = coarser, folder, unfinished
         self.region = plan.jobs.region or plan.block_grid.bounds
         self.grid = plan.block_grid
 
@@ -127,10 +129,14 @@ class ImageCheck:
             looked.findings.append(self._finding(level, roi, f"has {size} bytes, its record says {vouched[1]}"))
 
     def _missing(self, level: int, roi: Roi, looked: Looked) -> None:
-        if level and self.plan.region is not None and not self._complete(level - 1, roi):
+        if level and self.plan.region is not None and (self._awaited(level, roi) or not self._complete(level - 1, roi)):
             looked.n_waiting += 1
         else:
             looked.findings.append(self._finding(level, roi, "is missing, or an empty file"))
+
+    def _awaited(self, level: int, roi: Roi) -> bool:
+        """Whether another run is at some of what a shard stands for: it makes the shard, perhaps again, once it comes to it."""
+        return any(not _at_origin(roi, level).intersect(part).empty for part in self.unfinished)
 
     def _complete(self, level: int, over: Roi) -> bool:
         """Whether all of a level that a shard of the coarser one is the mean of is there."""
@@ -202,7 +208,9 @@ class ImageCheck:
             gaps = [self._finding(level, shard.roi, gap) for gap in shard.gaps()]
             looked.findings += gaps
             first = None if gaps else first
-        if first is not None and over is not None:
+        if first is not None and over is not None and self._awaited(level + 1, over):
+            looked.n_waiting += 1
+        elif first is not None and over is not None:
             what = f"is not the {self.coarser.word} of level {level} at {n_wrong} voxels, the first at {tuple(first)}"
             looked.findings.append(self._finding(level + 1, over, what, "pyramid"))
 
