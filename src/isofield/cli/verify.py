@@ -55,7 +55,7 @@ def _run_verify(args: argparse.Namespace) -> int:
     n_threads = args.threads or (config.run.threads_per_job if config else 2)
     found = verify_run(paths, config, spec, n_threads, mend=args.repair)
     print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(found.lines()))
-    return 0 if found.ok else EXIT_FAILED
+    return 0 if found.ok and found.recorded else EXIT_FAILED
 
 
 def _run_of(args: argparse.Namespace) -> tuple[RunPaths, Sections | None]:
