@@ -17,7 +17,15 @@ class InputError(Exception):
 
 
 class UnreadableError(InputError):
-    """Some voxels of the source cannot be read: what needs them cannot be made, everything else can."""
+    """The source, or a part of it, cannot be read; `__cause__` is what was met.
+
+    place: the voxels that cannot be read, as "z 0 to 4, y 0 to 32, x 0 to 32"; what does not need them can be made all the same.
+    None where nothing of the source can be.
+    """
+
+    def __init__(self, thing: str, value: object, limit: str, remedy: str, place: str | None = None) -> None:
+        self.place = place
+        super().__init__(thing, value, limit, remedy)
 
 
 STORAGE_ERRORS = {

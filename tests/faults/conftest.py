@@ -13,6 +13,7 @@ from faulty_run import STAGES, FaultyRun, Forker, write_sections
 from ledger import Ledger
 
 LEDGER = Ledger()
+CACHED = "isofield/faults"
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +74,21 @@ def ledger() -> Ledger:
     return LEDGER
 
 
-def pytest_sessionfinish() -> None:
-    document = os.environ.get("ISOFIELD_FAULT_MATRIX")
-    if LEDGER.rows:
-        print("\n" + "\n".join(LEDGER.lines()))
-    if document and LEDGER.rows:
-        LEDGER.write(Path(document))
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Print the table, and write it where ISOFIELD_FAULT_MATRIX says if no test failed.
+
+    A test that fails notes nothing. What the others noted is kept, so that `pytest --last-failed` completes the table.
+    """
+    cache, config = session.config.cache, session.config
+    if not LEDGER.rows or cache is None:
+        return
+    if config.getoption("lf", False):
+        LEDGER.add_json(cache.get(CACHED, {}))
+    cache.set(CACHED, LEDGER.to_json())
+    print("\n" + "\n".join(LEDGER.lines()))
+    if document := os.environ.get("ISOFIELD_FAULT_MATRIX"):
+        if exitstatus == pytest.ExitCode.OK:
+            LEDGER.write(Path(document))
+            cache.set(CACHED, {})
+        else:
+            print(f"{document} is not written: not all passed. The same with --last-failed completes the table")

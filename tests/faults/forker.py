@@ -6,6 +6,7 @@ answers with the exit status of the process (negative: the signal that ended it)
 kill_at: SIGKILL itself right before that many-th operation on files below `root` (how many there were is written to the file
 `count`); after_s, signal: sent from outside after that time; files, signal: sent once a glob pattern below `root` has so many;
 text, signal: sent once it has printed that;
+vanish: [folder, n], the folder is renamed to NAME.away right before that many-th file below its subfolder `c` is opened;
 memory_blocks: a fit of more blocks than that at once asks torch for more memory than there is; nan_blocks: the denoiser answers
 NaN for these blocks.
 """
@@ -56,6 +57,20 @@ def suicide(kill_at: int, root: str) -> Callable[[], int]:
 
     sys.addaudithook(hook)
     return lambda: seen
+
+
+def vanishing(folder: str, n: int) -> None:
+    """Rename a Zarr array away right before its `n`-th chunk is opened, counted from 0."""
+    seen = 0
+
+    def hook(event: str, args: tuple) -> None:
+        nonlocal seen
+        if event == "open" and isinstance(args[0], str | os.PathLike) and os.fspath(args[0]).startswith(f"{folder}/c/"):
+            seen += 1
+            if seen == n + 1:
+                os.rename(folder, f"{folder}.away")
+
+    sys.addaudithook(hook)
 
 
 def without_answer(blocks: list[int], argv: list[str]) -> None:
@@ -122,6 +137,8 @@ def child(job: dict) -> None:
             without_answer(job["nan_blocks"], job["argv"])
         if job.get("memory_blocks") is not None:
             little_memory(job["memory_blocks"])
+        if job.get("vanish") is not None:
+            vanishing(*job["vanish"])
         operations = suicide(sys.maxsize if job.get("kill_at") is None else job["kill_at"], job["root"])
         status = main(job["argv"])
     except SystemExit as error:

@@ -162,7 +162,7 @@ def test_a_training_that_is_told_to_stop_goes_on_from_its_checkpoint_to_the_same
     run = FaultyRun(run.folder, run.forker, {"prior": {"steps": 60, "checkpoint_every_s": 3600.0}})
     run.restore(undisturbed.before["train"])
     assert run.stage("train").status == 0
-    once = run.paths.prior.read_bytes()
+    once = {path: path.read_bytes() for path in (run.paths.prior, run.paths.prior_losses, run.paths.prior_facts)}
     run.restore(undisturbed.before["train"])
     for _ in range(5):
         ended = run.stage("train", text="from scratch", signal=name)
@@ -177,5 +177,5 @@ def test_a_training_that_is_told_to_stop_goes_on_from_its_checkpoint_to_the_same
     assert not run.paths.prior.exists()
     ended = run.stage("train")
     assert f"train: goes on from step {n}" in ended.text
-    assert run.paths.prior.read_bytes() == once
+    assert {path: path.read_bytes() for path in once} == once
     ledger.note(f"{name} to a job that saves what it has", "train", SAME, kills=1)

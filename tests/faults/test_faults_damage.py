@@ -88,7 +88,7 @@ def test_a_damaged_file_is_noticed_and_made_again(run, undisturbed, dice, ledger
     # What heals itself as it is read is as it was; all else is made again by what makes it.
     whole = not difference(run.digest(), expected)
     asked = not whole and made_again(run, undisturbed, file, reader)
-    ledger.note(f"{what} {how}", reader, CLEAR if first.status or asked else SAME)
+    ledger.note(f"file damaged: {what}", reader, CLEAR if first.status or asked else SAME)
 
 
 @pytest.mark.faults
@@ -110,7 +110,7 @@ def test_a_damaged_loose_block_is_fitted_again(run, undisturbed, dice, ledger, w
     ended = run.stage("fit")
     assert ended.status == 0, ended.text
     assert difference(run.digest(), undisturbed.digests["blend"]) == []
-    ledger.note(f"loose {'record' if what == 'json' else 'field'} {how}", "fit", SAME)
+    ledger.note(f"file damaged, or of another configuration: loose {'record' if what == 'json' else 'field'}", "fit", SAME)
 
 
 @pytest.mark.faults
@@ -124,4 +124,4 @@ def test_the_workflow_withdraws_a_damaged_record_when_it_starts(run, undisturbed
     assert withdraw_false_records(paths, marks, identity, remove=False) == []
     damage(run.root / name, how, dice)
     assert Path(name).name in withdraw_false_records(paths, marks, identity, remove=False)
-    ledger.note("record damaged before the workflow starts", name, SAME)
+    ledger.note("file damaged before the workflow starts", name, "withdrawn, to be made again")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 from faulty_run import STAGES, FaultyRun, difference
-from ledger import SAME
+from ledger import OTHER, SAME
 
 AT_OPERATIONS, AT_MOMENTS = 6, 2
 
 
-def ends_as_undisturbed(run: FaultyRun, undisturbed, stage: str) -> None:
-    """Run a stage once more, to its end, and compare all that is there."""
+def changes(run: FaultyRun, undisturbed, stage: str) -> list[str]:
+    """Run a stage once more, to its end: the files that are not those of the undisturbed run."""
     ended = run.stage(stage)
     assert ended.status == 0, ended.text
-    assert difference(run.digest(), undisturbed.digests[undisturbed.after(stage)]) == []
+    return difference(run.digest(), undisturbed.digests[undisturbed.after(stage)])
 
 
 def killed(run: FaultyRun, stage: str, dice, undisturbed, how: str) -> bool:
@@ -33,12 +33,15 @@ def test_killed_at_random_it_ends_with_the_same_bytes(run, undisturbed, dice, le
     while wanted:
         run.restore(undisturbed.before[stage])
         # One to three kills in a row, then to the end.
+        kinds = []
         for _ in range(dice.randint(1, 3)):
             if wanted and killed(run, stage, dice, undisturbed, wanted[-1]):
-                how = wanted.pop()
-                what = "SIGKILL at a file operation" if how == "operation" else "SIGKILL at any time"
-                ledger.note(what, stage, SAME, kills=1)
-        ends_as_undisturbed(run, undisturbed, stage)
+                kinds.append(wanted.pop())
+        changed = changes(run, undisturbed, stage)
+        for kind in kinds:
+            what = "SIGKILL at a file operation" if kind == "operation" else "SIGKILL at any time"
+            ledger.note(what, stage, OTHER if changed else SAME, changed=bool(changed), kills=1)
+        assert changed == []
 
 
 @pytest.mark.faults
@@ -49,12 +52,13 @@ def test_asked_to_end_it_ends_with_the_same_bytes(run, undisturbed, dice, ledger
     run.restore(undisturbed.before[stage])
     for _ in range(20):
         if killed(run, stage, dice, undisturbed, name):
-            ledger.note(f"{name} at any time", stage, SAME, kills=1)
             break
         run.restore(undisturbed.before[stage])
     else:
         pytest.fail("the stage was never alive when the signal was sent")
-    ends_as_undisturbed(run, undisturbed, stage)
+    changed = changes(run, undisturbed, stage)
+    ledger.note(f"{name} at any time", stage, OTHER if changed else SAME, changed=bool(changed), kills=1)
+    assert changed == []
 
 
 @pytest.mark.parametrize("stage", ["fit", "blend"])
@@ -64,4 +68,4 @@ def test_killed_twice_it_ends_with_the_same_bytes(run, undisturbed, dice, stage)
     assert killed(run, stage, dice, undisturbed, "operation")
     assert difference(run.digest(), undisturbed.digests[undisturbed.after(stage)]) != [], "nothing was left to be done"
     killed(run, stage, dice, undisturbed, "SIGKILL")
-    ends_as_undisturbed(run, undisturbed, stage)
+    assert changes(run, undisturbed, stage) == []

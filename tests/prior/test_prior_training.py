@@ -94,7 +94,8 @@ def test_resuming_is_bit_identical_to_never_stopping(sampler, tmp_path, k):
     expected = weights(whole)
     for name, value in weights(resumed).items():
         assert torch.equal(value, expected[name]), name
-    assert [s for s, _, _ in resumed.losses] == [s for s, _, _ in whole.losses]
+    assert resumed.losses == whole.losses
+    assert [step for step, _, _ in whole.losses] == [20, 30]
 
 
 def test_forgetting_the_moments_would_show(sampler, tmp_path):
@@ -107,6 +108,20 @@ def test_forgetting_the_moments_would_show(sampler, tmp_path):
     trained(sampler, spec, state=resumed)
     expected = weights(trained(sampler, spec))
     assert any(not torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+
+
+def test_forgetting_the_losses_of_the_steps_before_would_show(sampler, tmp_path):
+    """Negative control: entries of the log are means over steps on both sides of an interruption."""
+    spec = SPEC.model_copy(update={"steps": 30})
+    path = tmp_path / "training.safetensors"
+    path.write_bytes(pack_training(trained(sampler, spec, until=13), "mark"))
+    resumed = resume_training(path, "mark", spec, CPU)
+    assert len(resumed.running) == 13
+    resumed.running.clear()
+    trained(sampler, spec, state=resumed)
+    whole = trained(sampler, spec).losses
+    assert resumed.losses[0] != whole[0]
+    assert resumed.losses[1] == whole[1]
 
 
 def test_only_the_same_training_resumes(sampler, tmp_path):

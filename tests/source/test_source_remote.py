@@ -17,7 +17,7 @@ from fsspec.implementations.http import HTTPFile
 from raw_zarr import SCALE, image_v2, raw_v2, raw_v3, scale
 from reads_as import reads_as
 
-from isofield.errors import InputError
+from isofield.errors import InputError, UnreadableError
 from isofield.geometry import Roi
 from isofield.report.server import serve
 from isofield.source import open_source
@@ -135,8 +135,9 @@ def test_a_server_that_goes_away_while_it_is_read_is_named(tmp_path, ramp, spec)
         volume = open_source(spec(f"http://127.0.0.1:{port}/a.zarr", **SIZE))
         np.testing.assert_array_equal(volume.data[:, 1:].compute()[0], ramp[1:])
         process.kill()
-    with pytest.raises(InputError, match=r"source\.path.*a\.zarr.*cannot be reached"):
+    with pytest.raises(UnreadableError, match=r"source\.path.*a\.zarr.*cannot be reached") as caught:
         volume.data.compute()
+    assert caught.value.place is None
 
 
 def tiff(path, values):

@@ -153,6 +153,18 @@ def test_images_that_are_no_grey_values_are_refused(tmp_path, deep, spec):
     reads_as(open_source(spec(tmp_path / "s", voxel_size_nm=(50, 4.6, 4.7))), deep)
 
 
+@pytest.mark.parametrize(("written", "refused"), [("PNG", False), ("JPEG", False), ("BMP", True), ("EPS", True)])
+def test_a_file_of_another_format_is_no_slice_whatever_its_name(tmp_path, spec, written, refused):
+    """Of what Pillow knows; PostScript, say, it has another program run."""
+    for i in range(3):
+        Image.fromarray(np.full((8, 9), 40 * i, np.uint8)).save(tmp_path / f"{i}.png", format=written)
+    if refused:
+        with pytest.raises(InputError, match=r"source\.path: .*\.png': is a damaged image"):
+            open_source(spec(tmp_path, voxel_size_nm=(50, 5, 5)))
+    else:
+        assert open_source(spec(tmp_path, voxel_size_nm=(50, 5, 5))).data.compute()[0, :, 0, 0].tolist() == [0, 40, 80]
+
+
 def test_slices_larger_than_pillow_expects(tmp_path, spec, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     (tmp_path / "s").mkdir()

@@ -51,7 +51,7 @@ def _run_verify(args: argparse.Namespace) -> int:
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
     else:
         print("\n".join(line for one in found for line in one.lines()))
-    return 0 if all(one.ok for one in found) else EXIT_FAILED
+    return 0 if all(one.ok and one.recorded for one in found) else EXIT_FAILED
 
 
 def _verified(paths: RunPaths, config: Sections | None, args: argparse.Namespace) -> Verification:

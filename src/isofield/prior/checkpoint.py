@@ -89,6 +89,7 @@ def pack_training(state: TrainingState, fingerprint: str) -> bytes:
         "fingerprint": fingerprint,
         "step": state.step,
         "losses": state.losses,
+        "running": state.running,
         "sigma_data": state.denoiser.sigma_data,
         "sigma_residual": state.denoiser.sigma_residual,
         "ratio": str(state.denoiser.ratio),
@@ -120,7 +121,9 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
                 for key, value in moments.items()
             }
     losses = [(int(step), total, mean) for step, total, mean in about["losses"]]
-    return TrainingState(denoiser, average, optimiser, about["step"], losses)
+    # States of earlier versions lack them.
+    running = [(total, mean) for total, mean in about.get("running", ())]
+    return TrainingState(denoiser, average, optimiser, about["step"], losses, running)
 
 
 def _packed(tensors: dict[str, Tensor], about: dict[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from isofield.prior.spec import PriorSpec
 
 @dataclass
 class TrainingState:
-    """Everything that training needs to go on: weights, their average, optimiser moments, step and loss history."""
+    """Everything that training needs to go on: weights, their average, optimiser moments, step, losses."""
 
     denoiser: Denoiser
     average: Denoiser
@@ -26,6 +26,8 @@ class TrainingState:
     step: int = 0
     losses: list[tuple[int, float, float]] = field(default_factory=list)
     """(step, mean loss, mean loss of the posterior-mean share) per LOSS_EVERY steps."""
+    running: list[tuple[float, float]] = field(default_factory=list)
+    """Both losses of each step since the last entry of `losses`."""
 
 
 LOSS_EVERY = 20
@@ -62,7 +64,6 @@ def train(state: TrainingState, spec: PriorSpec, sampler: PatchSampler, seed: in
     Raises FloatingPointError when the loss is not finite.
     """
     device = next(state.denoiser.parameters()).device
-    running: list[tuple[float, float]] = []
     while state.step < spec.steps:
         step = state.step
         batch = sampler.batch(step, spec.batch)
@@ -75,14 +76,14 @@ def train(state: TrainingState, spec: PriorSpec, sampler: PatchSampler, seed: in
         torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
         state.optimiser.step()
         update_average(state.average, state.denoiser, min(spec.ema_decay, (1 + step) / (10 + step)))
-        running.append((float(loss.detach()), float(mean_loss.detach())))
+        state.running.append((float(loss.detach()), float(mean_loss.detach())))
         state.step += 1
         if state.step % LOSS_EVERY == 0 or state.step == spec.steps:
-            total, mean = (sum(column) / len(running) for column in zip(*running, strict=True))
+            total, mean = (sum(column) / len(column) for column in zip(*state.running, strict=True))
             if not math.isfinite(total):
                 raise FloatingPointError(f"training loss is {total} at step {state.step}")
             state.losses.append((state.step, total, mean))
-            running.clear()
+            state.running.clear()
         yield state
 
 

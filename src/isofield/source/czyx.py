@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import dask.array as da
 import numpy as np
 
-from isofield.source.damage import readable
+from isofield.source.damage import reading
 
 _CHUNK_BYTES = 4 * 2**20
 _LARGEST_CHUNK_BYTES = 64 * 2**20
@@ -27,25 +28,27 @@ class ArrayLike(Protocol):
 class OneChannel:
     """A stored array seen as (1, Z, Y, X) in native byte order; reads when it is indexed.
 
-    Raises InputError, about the volume at `uri`, where its voxels cannot be read.
+    file: where the volume lies on this machine, if it does. Raises UnreadableError, about the volume at `uri`, where its voxels
+    cannot be read.
     """
 
     ndim = 4
 
-    def __init__(self, array: ArrayLike, axes: str, channel: int, uri: str = "") -> None:
+    def __init__(self, array: ArrayLike, axes: str, channel: int, uri: str = "", file: Path | None = None) -> None:
         lengths = dict(zip(axes, array.shape, strict=True))
         self.shape = (1, lengths["z"], lengths["y"], lengths["x"])
         stored_chunks = dict(zip(axes, array.chunks, strict=True))
         self.chunks = (stored_chunks["z"], stored_chunks["y"], stored_chunks["x"])
         self.dtype = array.dtype.newbyteorder("=")
-        self._array, self._axes, self._channel, self._uri = array, axes, channel, uri
+        self._array, self._axes, self._channel, self._uri, self._file = array, axes, channel, uri, file
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
         # Readers see ascending slices of step 1; integers, steps and reversal are applied to what was read.
         envelopes, within = zip(*(_envelope(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
         wanted = dict(zip("czyx", envelopes, strict=True))
         stored_index = tuple(self._stored_index(axis, wanted) for axis in self._axes)
-        with readable(self._uri):
+        place = ", ".join(f"{axis} {wanted[axis].start} to {wanted[axis].stop}" for axis in "zyx")
+        with reading(self._uri, self._file, place):
             read = self._array[stored_index]
         spatial = [axis for axis in self._axes if axis in "zyx"]
         ordered = np.transpose(np.asarray(read), [spatial.index(axis) for axis in "zyx"])

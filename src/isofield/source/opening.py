@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from isofield.source.czyx import OneChannel, as_dask
 from isofield.source.damage import readable
@@ -11,7 +12,9 @@ from isofield.source.occupancy import occupancy
 from isofield.source.probe import find, measured_info, stored_info
 from isofield.source.simulate import simulate
 from isofield.source.spec import SourceSpec
+from isofield.source.stored import Stored
 from isofield.source.volume import Volume
+from isofield.storage.local import LocalPlace
 
 ZARR = ("zarr", "ome-zarr")
 
@@ -25,7 +28,7 @@ def open_source(spec: SourceSpec) -> Volume:
     info = stored_info(spec, stored)
     measured = measured_info(info, spec)
     with readable(info.uri):
-        view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0, info.uri)
+        view = OneChannel(reader.load(stored), stored.axes, spec.channel or 0, info.uri, _file_of(stored))
     data = as_dask(view, info.identity)
     if spec.simulate is None:
         known = (
@@ -35,3 +38,9 @@ def open_source(spec: SourceSpec) -> Volume:
     kernel, plane_nm = spec.simulate.kernel, float(info.voxel_size_nm[2])
     profile = read_kernel(kernel, plane_nm).scaled(1 / plane_nm) if kernel else None
     return Volume(measured, *simulate(data, spec.simulate, profile))
+
+
+def _file_of(stored: Stored) -> Path | None:
+    """The file or folder on this machine that holds the array; None where there is none."""
+    path = stored.path.path if isinstance(stored.path, LocalPlace) else stored.path
+    return path if isinstance(path, Path) and path.exists() else None

@@ -155,7 +155,8 @@ def _opened(file: Path) -> PilImage:
     # Sections are larger than what Pillow takes for an attack.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        image = Image.open(file)
+        # Whatever their names say, files of other formats are not tried: Pillow has other programs read some of them.
+        image = Image.open(file, formats=("PNG", "JPEG"))
     except UnidentifiedImageError as error:
         raise InputError("source.path", str(file), "is a damaged image", "Copy it again") from error
     if image.mode not in _MODES:

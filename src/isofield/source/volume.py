@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from isofield.errors import UnreadableError
 from isofield.geometry import ZYX, Roi
 
 if TYPE_CHECKING:
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
 
     from isofield.source.occupancy import Occupancy
 
-UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, EOFError, struct.error, zlib.error, lzma.LZMAError)
-"""What readers and their codecs raise over a file that is damaged, cut off or gone."""
 VoxelSize = tuple[Fraction, Fraction, Fraction]
 
 
@@ -79,7 +73,7 @@ class Volume:
 
     def read(self, roi: Roi) -> np.ndarray:
         """Measured voxels of `roi` as (C, Z, Y, X), now. `roi` must lie inside the volume (ValueError).
-        Raises UnreadableError where the file is damaged.
+        Raises UnreadableError where they cannot be read.
 
         For one block of a large volume this is the way to go: computing a slice of `data` takes dask time and
         memory in proportion to the chunks of the whole volume.
@@ -87,10 +81,4 @@ class Volume:
         if not Roi(ZYX(0, 0, 0), self.info.shape_zyx).contains(roi):
             raise ValueError(f"{roi} reaches outside the volume of shape {tuple(self.info.shape_zyx)}")
         index = (slice(0, self.info.shape[0]), *roi.slices)
-        try:
-            return self.data[index].compute() if self.stored is None else self.stored[index]
-        except UNREADABLE as error:
-            place = ", ".join(f"{axis} {b} to {e}" for axis, b, e in zip("zyx", roi.offset, roi.end, strict=True))
-            limit = f"could not be read at {place} ({type(error).__name__}: {error})"
-            remedy = "Check the file and copy it again; then run again: what is done is kept"
-            raise UnreadableError("source.path", self.info.uri, limit, remedy) from error
+        return self.data[index].compute() if self.stored is None else self.stored[index]

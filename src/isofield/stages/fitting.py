@@ -141,8 +141,9 @@ class Fitter:
     def fit(self, indices: list[int], n_blocks: int | None = None) -> None:
         """Fit blocks and publish each as soon as it is done; those that turn out to be empty are skipped.
 
-        n_blocks: in the whole job. Raises UnreadableError once all others are done if the sections of some could not be read,
-        and BlocksFailedError as soon as more than half of the job's blocks are lost, either way.
+        n_blocks: in the whole job. Raises UnreadableError once all others are done if the sections of some could not be read, or
+        at once if nothing can be read any more, and BlocksFailedError as soon as more than half of the job's blocks are lost,
+        either way.
         """
         progress = Progress("fit", len(indices), "blocks")
         bearable = max(1, (n_blocks or len(indices)) // 2)
@@ -200,6 +201,8 @@ class Fitter:
             try:
                 data[i] = self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy)
             except UnreadableError as error:
+                if error.place is None:
+                    raise
                 self.unreadable[i] = error
         for index in [i for i, block in data.items() if block is None]:
             self.store.publish(skipped(self.store, index), None)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from isofield.config import Sections
-from isofield.errors import InputError
+from isofield.errors import InputError, storage_problem
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.omezarr import labels
@@ -56,7 +56,7 @@ def verify_run(paths: RunPaths, config: Sections | None, spec: VerifySpec, n_thr
     if mend:
         found.repaired = repair(found.findings, paths, place, files | of_labels, store)
     found.seconds = round(time.monotonic() - begun, 3)
-    _publish(paths, config, spec, found)
+    found.recorded = _publish(paths, config, spec, found)
     return found
 
 
@@ -253,15 +253,23 @@ def _recompute(
     found.checked["recomputed_equal"] = again.n_equal
 
 
-def _publish(paths: RunPaths, config: Sections | None, spec: VerifySpec, found: Verification) -> None:
+def _publish(paths: RunPaths, config: Sections | None, spec: VerifySpec, found: Verification) -> bool:
+    """Write what was found; whether what the rule waits for is there. A run that may only be read is verified all the same."""
     given = config.given() if config else known_config(paths)
+    recorded, problem = True, None
     try:
         write_json(paths.verification, {**found.to_dict(), "config": given})
-        if found.ok and config is not None and spec == config.verify:
+    except OSError as error:
+        problem = error
+    if found.ok and config is not None and spec == config.verify:
+        try:
             # What says the same keeps its time: tidy follows from it.
             publish_json_if_changed(paths.verified, {"made_from": config.mark})
-    except OSError as error:
-        say(f"verify: {paths.verification} could not be written ({error.strerror})")
+        except OSError as error:
+            recorded, problem = False, error
+    if problem:
+        say(f"verify: what was found could not be written: {storage_problem(problem) or problem}")
+    return recorded
 
 
 def known_config(paths: RunPaths) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Verification:
     notes: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    recorded: bool = True
+    """Whether it could be written down that nothing is wrong, where something waits for that."""
 
     @property
     def ok(self) -> bool:
