@@ -26,16 +26,12 @@ from isofield.records import BlockRecord, fingerprint, sealed, sha256_file, writ
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device, is_out_of_memory, release_memory
-from isofield.stages.stopping import StoppedError, StopRequest
+from isofield.stages.stopping import BlocksFailedError, StoppedError, StopRequest
 from isofield.stages.tables import read_table
 
 FIT_CODE = 5
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
-
-
-class BlocksFailedError(Exception):
-    """Some blocks of a job could not be fitted; the others are done and kept."""
 
 
 def fit_fingerprint(config: Sections, plan: Plan, paths: RunPaths, device: torch.device) -> str:

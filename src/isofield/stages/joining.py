@@ -16,13 +16,13 @@ from isofield.records import write_json
 from isofield.stages.imaging import METHOD, provenance
 
 
-def join_channels(config: Sections, root: Path) -> None:
+def join_channels(config: Sections, whole: RunPaths) -> None:
     """Write how each channel came to be and how it is shown: by one job, because all of it is one file.
 
-    config: of any of the units. Names and colours follow the channel's place in the image, windows what it holds.
+    config: of any of the units; whole: of the run. Names and colours follow the channels' order, windows what they hold.
     """
     shown, made = [], []
-    for paths, label in units_in(root, config.output):
+    for paths, label in units_in(whole.root, config.output):
         plan = Plan.load(paths.plan)
         window = display_window(paths.isotropic, (plan.intensity["low"], plan.intensity["high"]))
         shown.append(Channel(label, colour_of(len(shown)), window))

@@ -1,4 +1,4 @@
-"""Being asked to stop: by the scheduler shortly before the wall time, by preemption, by a person."""
+"""How stages end early: for lack of blocks, or asked to by a scheduler before the wall time, by preemption, by a person."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 class StoppedError(Exception):
     """A stage ended early because it was asked to; what it had is saved, and running it again goes on from there."""
+
+
+class BlocksFailedError(Exception):
+    """Some blocks of a job could not be fitted; the others are done and kept."""
 
 
 class StopRequest:
