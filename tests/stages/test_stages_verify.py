@@ -23,7 +23,7 @@ from isofield.source import open_source
 from isofield.stages.blending import BlockRenderer, blend_shard
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device
-from isofield.stages.verifying import drawn
+from isofield.stages.reading_back import drawn
 from isofield.storage.place import place_of
 from isofield.verify.expected import Vouched
 from isofield.verify.image import ImageCheck
