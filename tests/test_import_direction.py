@@ -32,7 +32,6 @@ LAYERS: list[set[str]] = [
         "fieldstore",
         "shardrecords",
         "paths",
-        "configdoc",
         "progress",
         "parallel",
         "locking",
@@ -48,7 +47,6 @@ LAYERS: list[set[str]] = [
 
 SIDEWAYS: dict[tuple[str, str], str] = {
     ("status", "plan"): "the status of a run counts against its plan",
-    ("configdoc", "config"): "documentation is generated from the configuration it documents",
     ("omezarr", "records"): "metadata are JSON as records are",
     ("omezarr", "storage"): "an image lies in a folder or in an object store",
     ("source", "storage"): "a volume lies in a folder or in an object store",

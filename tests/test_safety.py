@@ -109,7 +109,7 @@ def test_a_danger_is_noticed(code):
 def test_the_loader_of_configurations_is_a_safe_one():
     import yaml
 
-    from isofield.config import _OnceLoader
+    from isofield.config.file import _OnceLoader
 
     assert issubclass(_OnceLoader, yaml.SafeLoader)
     assert _OnceLoader.yaml_constructors == yaml.SafeLoader.yaml_constructors

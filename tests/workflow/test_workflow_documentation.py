@@ -14,8 +14,8 @@ import pytest
 import tifffile
 import yaml
 
-from isofield import cli, configdoc
-from isofield.config import Config, load_config, make_config
+from isofield import cli
+from isofield.config import Config, doc, load_config, make_config
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -38,9 +38,9 @@ def commands() -> list[str]:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("config.yaml", configdoc.yaml_text),
-        ("schema.json", configdoc.schema_text),
-        ("README.md", configdoc.table_text),
+        ("config.yaml", doc.yaml_text),
+        ("schema.json", doc.schema_text),
+        ("README.md", doc.table_text),
     ],
 )
 def test_the_configuration_documents_are_what_make_docs_writes(name, text):
@@ -49,7 +49,7 @@ def test_the_configuration_documents_are_what_make_docs_writes(name, text):
 
 def test_a_changed_default_would_be_noticed(monkeypatch):
     monkeypatch.setattr(Config.model_fields["fit"].annotation.model_fields["steps"], "default", 121)
-    assert (REPOSITORY / "config" / "config.yaml").read_text() != configdoc.yaml_text()
+    assert (REPOSITORY / "config" / "config.yaml").read_text() != doc.yaml_text()
 
 
 def test_the_commented_configuration_holds_the_defaults():
@@ -59,7 +59,7 @@ def test_the_commented_configuration_holds_the_defaults():
 
 
 def test_every_key_has_a_description():
-    keys = [(s, k, i.description) for s, spec in configdoc.SECTIONS.items() for k, i in spec.model_fields.items()]
+    keys = [(s, k, i.description) for s, spec in doc.SECTIONS.items() for k, i in spec.model_fields.items()]
     assert len(keys) > 50
     assert [(s, k) for s, k, text in keys if not text] == []
 

@@ -112,7 +112,7 @@ def _run_view(args: argparse.Namespace) -> None:
 
 
 def _run_config(args: argparse.Namespace) -> None:
-    from isofield import configdoc
+    from isofield.config import doc
 
-    text = configdoc.schema_text() if args.schema else configdoc.table_text() if args.table else configdoc.yaml_text()
+    text = doc.schema_text() if args.schema else doc.table_text() if args.table else doc.yaml_text()
     sys.stdout.write(text)

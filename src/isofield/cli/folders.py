@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isofield.config import SECTIONS, load_config, read_mapping, with_overrides
+from isofield.config import SECTIONS, load_config
+from isofield.config.file import read_mapping, with_overrides
 from isofield.errors import InputError
 from isofield.paths import RunPaths, channel_folders
 

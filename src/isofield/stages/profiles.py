@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from isofield.config import Sections, kernel_in_force, operator_in_force
+from isofield.config import Sections
+from isofield.config.consistency import kernel_in_force, operator_in_force
 from isofield.errors import InputError
 from isofield.measurement import FAINT, NEGLIGIBLE, Kernel, MeasurementModel, Operator
 from isofield.plan import Layout

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from isofield.blocks import BlocksSpec
+from isofield.config.consistency import kernel_in_force, operator_in_force, require_consistent
+from isofield.config.file import read_mapping, with_overrides
 from isofield.defects.spec import SectionsSpec
 from isofield.errors import InputError
 from isofield.field.spec import FieldSpec, FitSpec
@@ -99,25 +99,7 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        simulate, operator = self.source.simulate, self.measurement.operator
-        if simulate and operator and operator != simulate.operator:
-            raise InputError(
-                "measurement.operator",
-                operator,
-                f"contradicts source.simulate.operator {simulate.operator!r}",
-                "Leave measurement.operator null",
-            )
-        if self.measurement.fwhm_nm and self.operator != "gaussian":
-            raise InputError(
-                "measurement.fwhm_nm",
-                self.measurement.fwhm_nm,
-                f"is given but the operator is {self.operator!r}",
-                "Set measurement.operator: gaussian, or drop fwhm_nm",
-            )
-        if self.measurement.objective:
-            _check_objective(self.measurement, self.operator)
-        _check_kernels(self.source, self.measurement)
-        _check_channels(self.source, self.prior)
+        require_consistent(self.source, self.measurement, self.prior)
         return self
 
     @property
@@ -133,58 +115,6 @@ class Config(Spec):
     def section_json(self, *names: str) -> str:
         """Canonical JSON of some sections, or of single keys of one ("fit.blocks_per_job"): what a rule depends on."""
         return _canonical({name: getattr(self, name) for name in type(self).model_fields}, names)
-
-
-def operator_in_force(source: SourceSpec, measurement: MeasurementSpec) -> Operator:
-    """The measurement operator: as configured, else the simulated one, else section averages."""
-    return measurement.operator or (source.simulate.operator if source.simulate else "section")
-
-
-def kernel_in_force(source: SourceSpec, measurement: MeasurementSpec) -> KernelFile | None:
-    """The file with the axial profile of operator kernel: the simulated one, else as configured. None if there is none."""
-    if source.simulate and source.simulate.kernel:
-        return source.simulate.kernel
-    return KernelFile("measurement", measurement.kernel_file, measurement.kernel_voxel_nm) if measurement.kernel_file else None
-
-
-def _check_objective(measurement: MeasurementSpec, operator: Operator) -> None:
-    """An objective is given where the profile is gaussian and nothing else says how wide."""
-    key, shown = "measurement.objective", measurement.objective.model_dump()  # type: ignore[union-attr]
-    if operator != "gaussian":
-        raise InputError(
-            key, shown, f"is given but the operator is {operator!r}", "Set measurement.operator: gaussian, or drop it"
-        )
-    if measurement.fwhm_nm:
-        raise InputError(key, shown, f"is given beside measurement.fwhm_nm {measurement.fwhm_nm:g}", "Drop one of the two")
-
-
-def _check_channels(source: SourceSpec, prior: PriorSpec) -> None:
-    """A prior that channels share is that of one of them."""
-    if prior.channel is None:
-        return
-    if not source.has_several:
-        limit = f"is for several channels, source.channel is {source.channel}"
-        raise InputError("prior.channel", prior.channel, limit, "Leave it null, or name several channels in source.channel")
-    if source.channel != "all" and prior.channel not in source.channel:  # type: ignore[operator]
-        limit = f"is none of those in source.channel, {list(source.channel)}"  # type: ignore[arg-type]
-        raise InputError("prior.channel", prior.channel, limit, "Name one of them, or leave it null")
-
-
-def _check_kernels(source: SourceSpec, measurement: MeasurementSpec) -> None:
-    """A kernel file is given where the operator is kernel and nowhere else; the one simulated with is the one measured with."""
-    operator, simulate = operator_in_force(source, measurement), source.simulate
-    if operator == "kernel" and not kernel_in_force(source, measurement):
-        key = "source.simulate.kernel_file" if simulate else "measurement.kernel_file"
-        raise InputError(key, None, "is needed by the operator 'kernel'", "Name the file with the axial profile")
-    for section, spec in (("source.simulate", simulate), ("measurement", measurement)):
-        for key in ("kernel_file", "kernel_voxel_nm"):
-            value = getattr(spec, key, None)
-            if value and operator != "kernel":
-                remedy = f"Set {section}.operator: kernel, or drop {key}"
-                raise InputError(f"{section}.{key}", value, f"is given but the operator is {operator!r}", remedy)
-            if value and simulate and value != getattr(simulate, key):
-                limit = f"contradicts source.simulate.{key} {getattr(simulate, key)!r}"
-                raise InputError(f"{section}.{key}", value, limit, f"Leave {section}.{key} null")
 
 
 def _canonical(sections: Mapping[str, Spec], names: Iterable[str]) -> str:
@@ -263,75 +193,6 @@ def load_sections(text: str | os.PathLike[str], names: Iterable[str], overrides:
         return Sections({name: getattr(whole, name) for name in sections}, names)
     with reported():
         return Sections({name: SECTIONS[name].model_validate(values[name] or {}) for name in sections}, names)
-
-
-def read_mapping(text: str | os.PathLike[str]) -> dict[str, Any]:
-    """Nested mapping from a YAML file, or from `text` itself if it starts like a JSON object."""
-    name = os.fspath(text)
-    if name.lstrip().startswith("{"):
-        try:
-            values = json.loads(name)
-        except json.JSONDecodeError as error:
-            raise InputError("configuration", name[:80], f"is not valid JSON ({error})", "Mend it, or give a YAML file") from None
-    else:
-        path = Path(name)
-        try:
-            values = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            remedy = "Give the path of a YAML file, such as config/demo.yaml"
-            raise InputError("configuration", name, "is not a file", remedy) from None
-        except OSError as error:
-            closed = isinstance(error, PermissionError)
-            limit = "may not be read by this user" if closed else f"cannot be read ({error.strerror})"
-            remedy = "Give yourself permission to read it" if closed else "Give the path of a YAML file"
-            raise InputError("configuration", name, limit, remedy) from None
-        except UnicodeDecodeError as error:
-            limit = f"is not valid YAML (no UTF-8 text: {error.reason} at byte {error.start})"
-            raise InputError("configuration", name, limit, "Save it as UTF-8 text, or mend the name") from None
-        except yaml.YAMLError as error:
-            raise InputError("configuration", name, f"is not valid YAML ({_on_one_line(error)})", "Mend that line") from None
-    if not isinstance(values, dict):
-        raise InputError("configuration", name, "holds no sections", "It needs at least run.name and source.path")
-    return values
-
-
-def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """`values` with `section.key=value` overrides. Raises InputError for one of another form."""
-    for override in overrides:
-        path, equals, value = override.partition("=")
-        keys = path.split(".")
-        if not equals or not all(keys):
-            raise InputError("--config", override, "is not section.key=value", "Write it like fit.mode=sds")
-        target = values
-        for key in keys[:-1]:
-            if not isinstance(target.get(key), dict):
-                target[key] = {}
-            target = target[key]
-        try:
-            target[keys[-1]] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError("--config", override, "its value is not valid YAML", "Put quotes around the value") from None
-    return values
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """YAML's plain types and no others; a key given twice is an error, where YAML loaders drop what stands first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(problem=f"{key.value!r} twice", problem_mark=key.start_mark)
-            seen.add(getattr(key, "value", ""))
-        return super().construct_mapping(node, deep)
-
-
-def _on_one_line(error: yaml.YAMLError) -> str:
-    """What is wrong and where, as `problem, line 3 column 6`."""
-    mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
-    parts = [getattr(error, name, None) for name in ("context", "problem")]
-    said = ": ".join(part for part in parts if part) or " ".join(str(error).split())
-    return f"{said}, line {mark.line + 1} column {mark.column + 1}" if mark else said
 
 
 class reported:  # noqa: N801  (reads as a verb at its use)
