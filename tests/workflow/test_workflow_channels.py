@@ -15,6 +15,7 @@ import yaozarrs
 
 from conftest import Workflow
 
+DATA = Path(os.environ.get("ISOFIELD_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CONFIG = {
     "run": {"name": "nucleus", "threads_per_job": 1, "device": "cpu"},
     "source": {"path": "nucleus.ome.tif", "channel": "all"},
@@ -32,9 +33,9 @@ UNIT_RULES = {"plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "m
 
 def workflow(folder: Path) -> Workflow:
     """The middle of a real nucleus of two channels, its sections taken for twice as thick as they are."""
-    whole = Path(os.environ.get("ISOFIELD_DATA", "no")) / "nucleus_two_channels.ome.tif"
+    whole = DATA / "nucleus_two_channels.ome.tif"
     if not whole.is_file():
-        pytest.skip("ISOFIELD_DATA names no folder with nucleus_two_channels.ome.tif")
+        pytest.skip(f"no nucleus_two_channels.ome.tif in the data folder {DATA} (set ISOFIELD_DATA)")
     part = tifffile.imread(whole)[12:28, :, 40:88, 40:88]
     sizes = {"PhysicalSizeZ": 1.024, "PhysicalSizeY": 0.512, "PhysicalSizeX": 0.512, "Channel": {"Name": ["DNA", "lamin"]}}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
