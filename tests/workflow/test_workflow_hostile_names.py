@@ -62,7 +62,7 @@ def test_every_command_quotes_what_it_is_given(file):
     text = file.read_text(encoding="utf-8")
     assert unquoted(text) == []
     assert text.count("shell:") == len(re.findall(r'shell:\s+"', text))
-    assert not re.search(r"\b(script|notebook|wrapper|run):", text)
+    assert not re.search(r"^\s+(script|notebook|wrapper|run):", text, flags=re.MULTILINE)
 
 
 def test_a_command_without_quotes_is_noticed():
