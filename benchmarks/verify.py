@@ -18,10 +18,11 @@ from scipy import ndimage
 
 from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.geometry import ZYX
+from isofield.omezarr.canvas import canvas_files, create_canvas
 from isofield.omezarr.pyramid import downsample_shard, level_shards
 from isofield.omezarr.readback import Level
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import canvas_files, create_canvas, write_shard
+from isofield.omezarr.store import write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.storage.place import place_of

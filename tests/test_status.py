@@ -274,9 +274,10 @@ def test_one_damaged_shard_withdraws_just_its_job(finished, offset, job, damage,
 
 def test_the_shards_here_lie_where_the_image_has_them(tmp_path):
     """The layout the tests above assume is the one that a real image has."""
+    from isofield.omezarr.canvas import create_canvas
     from isofield.omezarr.labels import create_labels, location
     from isofield.omezarr.spec import OutputSpec
-    from isofield.omezarr.store import create_canvas, shard_path, shard_rois
+    from isofield.omezarr.store import shard_path, shard_rois
 
     paths = RunPaths(tmp_path)
     spec = OutputSpec(chunk_vox=8, shard_vox=SIDE)

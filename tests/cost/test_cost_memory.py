@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from isofield.cost.memory import pyramid_job_bytes
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, shard_rois, write_shard
+from isofield.omezarr.store import shard_rois, write_shard
 
 CHILD = """
 import sys

@@ -10,6 +10,7 @@ import zarr
 
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.omezarr.canvas import canvas_files, create_canvas, image_attributes, set_provenance
 from isofield.omezarr.keys import shard_keys
 from isofield.omezarr.labels import create_labels, location
 from isofield.omezarr.metadata import Channel, DisplayWindow, colour_of
@@ -17,15 +18,11 @@ from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.readback import Level
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import (
-    canvas_files,
-    create_canvas,
-    image_attributes,
     is_written,
     level_channels,
     level_shape,
     missing_shards,
     read_region,
-    set_provenance,
     shard_path,
     shard_rois,
     shard_sha256,

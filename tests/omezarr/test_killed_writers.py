@@ -17,16 +17,9 @@ import pytest
 
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import (
-    create_canvas,
-    level_shape,
-    missing_shards,
-    read_region,
-    shard_path,
-    shard_rois,
-    write_shard,
-)
+from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_path, shard_rois, write_shard
 from isofield.records import sweep_partials
 
 SPEC = OutputSpec(chunk_vox=16, shard_vox=32, pyramid_min_vox=32)
@@ -38,7 +31,8 @@ import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, shard_path, shard_rois, write_shard
+from isofield.omezarr.canvas import create_canvas
+from isofield.omezarr.store import shard_path, shard_rois, write_shard
 
 root, mode, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 spec = OutputSpec(chunk_vox=16, shard_vox=32, pyramid_min_vox=32)

@@ -17,9 +17,10 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from isofield.omezarr import labels
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, level_shape, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, shard_rois, write_shard
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16, pyramid_min_vox=8)
 SHAPE = (20, 33, 16)

@@ -8,20 +8,11 @@ import zarr
 
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.metadata import DisplayWindow
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import (
-    create_canvas,
-    level_shape,
-    missing_shards,
-    read_region,
-    set_provenance,
-    shard_path,
-    shard_rois,
-    shard_sha256,
-    write_shard,
-)
+from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_path, shard_rois, shard_sha256, write_shard
 from s3_server import BUCKET
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16, pyramid_min_vox=16)

@@ -9,9 +9,10 @@ from threading import Semaphore, Thread
 import numpy as np
 import pytest
 
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.settling import until_settled, versions
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, shard_rois, write_shard
+from isofield.omezarr.store import shard_rois, write_shard
 
 N_STEPS = 12
 Parts = list[int | None]

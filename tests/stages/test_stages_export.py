@@ -16,10 +16,11 @@ import tifffile
 from isofield.cli import main
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.metadata import DisplayWindow
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, level_shape, set_provenance, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, shard_rois, write_shard
 from isofield.stages import exporting
 from isofield.stages.exporting import ExportRequest, export_image
 

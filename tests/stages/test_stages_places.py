@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, level_shape, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, shard_rois, write_shard
 from isofield.stages import places
 from isofield.stages.places import box_around, most_structure, worst_block
 

@@ -14,9 +14,10 @@ from isofield.blend import Windows
 from isofield.cli import main
 from isofield.errors import InputError
 from isofield.geometry import Roi
+from isofield.omezarr.canvas import canvas_files, create_canvas
 from isofield.omezarr.pyramid import downsample_shard, level_shards
 from isofield.omezarr.readback import Level
-from isofield.omezarr.store import canvas_files, create_canvas, write_shard
+from isofield.omezarr.store import write_shard
 from isofield.recovery import withdraw_false_records
 from isofield.shardrecords import ShardRecords
 from isofield.source import open_source

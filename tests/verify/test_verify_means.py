@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isofield.intensity import to_dtype
+from isofield.omezarr.canvas import DTYPES
 from isofield.omezarr.pyramid import mean_2x2x2
-from isofield.omezarr.store import DTYPES
 from isofield.verify.means import rounded_means
 
 

@@ -13,8 +13,9 @@ from isofield.benchmark.timing import timed
 from isofield.config import Config
 from isofield.cost.effort import n_reached, n_rendered
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, write_shard
+from isofield.omezarr.store import write_shard
 from isofield.plan import Layout
 from isofield.speed import Speed
 from isofield.stages.device import choose_device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.metadata import ome_of
-from isofield.omezarr.store import Store, image_attributes, level_channels, level_shape, read_region
+from isofield.omezarr.store import Store, level_channels, level_shape, read_region
 from isofield.paths import ChannelOf
 from isofield.storage.uri import is_remote
 
@@ -66,8 +67,8 @@ def with_ngff_zarr(path: str) -> list[ReadLevel]:
     return [
         ReadLevel(
             one.data,
-            _in_order(one.scale, one.dims, 1.0),
-            _in_order(one.translation, one.dims, 0.0),
+            _in_order(one.scale, len(one.dims), 1.0),
+            _in_order(one.translation, len(one.dims), 0.0),
             one.axes_units["x"] if one.axes_units else None,
         )
         for one in images
@@ -214,9 +215,9 @@ def _transforms(transforms: list[dict[str, Any]]) -> tuple[tuple[float, ...], tu
     return parts["scale"], parts["translation"]
 
 
-def _in_order(by_name: dict[str, float], axes: Sequence[str], of_channels: float) -> tuple[float, ...]:
-    """Values by axis; ngff-zarr has none for channels, where the metadata say `of_channels`."""
-    return tuple(float(by_name.get(name, of_channels) if name == "c" else by_name[name]) for name in axes)
+def _in_order(by_name: dict[str, float], n_axes: int, of_channels: float) -> tuple[float, ...]:
+    """Values by axis, in the order in which images are written; ngff-zarr has none for channels: they are `of_channels`."""
+    return tuple(float(({"c": of_channels} | by_name)[name]) for name in "czyx"[-n_axes:])
 
 
 def _json(ts: Any, path: str, name: str) -> dict[str, Any]:

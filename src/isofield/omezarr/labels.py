@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from isofield.omezarr.canvas import canvas_files, create_canvas
 from isofield.omezarr.layout import GROUP_KEY, group_files, read_group
 from isofield.omezarr.metadata import ome_of
 from isofield.omezarr.spec import NgffVersion, OutputSpec
-from isofield.omezarr.store import Location, Store, canvas_files, create_canvas
+from isofield.omezarr.store import Location, Store
 from isofield.paths import ChannelOf
 from isofield.storage.place import Place, place_of
 from isofield.storage.uri import is_remote

@@ -15,8 +15,9 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.metadata import DisplayWindow, ome_of
-from isofield.omezarr.store import Location, image_attributes, open_level, read_region
+from isofield.omezarr.store import Location, open_level, read_region
 from isofield.paths import ChannelOf
 from isofield.records import fsync_dir, partial_sibling
 

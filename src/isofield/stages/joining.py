@@ -6,9 +6,9 @@ from pathlib import Path
 
 from isofield import __version__
 from isofield.config import Sections
+from isofield.omezarr.canvas import set_provenance
 from isofield.omezarr.metadata import Channel, colour_of
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import set_provenance
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths, channel_folder
 from isofield.plan import Plan

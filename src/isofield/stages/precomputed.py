@@ -9,9 +9,10 @@ from typing import Any
 
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.layout import Level
 from isofield.omezarr.metadata import ome_of
-from isofield.omezarr.store import image_attributes, read_region
+from isofield.omezarr.store import read_region
 from isofield.stages.exporting import Selection, aligned
 from isofield.storage.place import place_of
 

@@ -14,11 +14,11 @@ from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
 from isofield.geometry import Roi
 from isofield.omezarr import labels
+from isofield.omezarr.canvas import canvas_files
 from isofield.omezarr.layout import n_levels
 from isofield.omezarr.readback import Level
 from isofield.omezarr.regions import others
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import canvas_files
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress

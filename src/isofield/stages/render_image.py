@@ -10,16 +10,11 @@ from typing import Any
 
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
+from isofield.omezarr.canvas import canvas_files, image_attributes, set_provenance
 from isofield.omezarr.metadata import PROVENANCE_KEY, level_shapes
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.spec import NgffVersion, OutputSpec
-from isofield.omezarr.store import (
-    canvas_files,
-    image_attributes,
-    missing_shards,
-    set_provenance,
-    write_shard,
-)
+from isofield.omezarr.store import missing_shards, write_shard
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths, expand
 from isofield.plan import Plan

@@ -10,8 +10,9 @@ import numpy as np
 
 from isofield.config import Config
 from isofield.geometry import ZYX, Roi
+from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import create_canvas, read_region, set_provenance, shard_rois, write_shard
+from isofield.omezarr.store import read_region, shard_rois, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, to_plain, write_json
