@@ -77,6 +77,17 @@ def test_packing_again_writes_nothing(packed):
     assert again["file"] == path.name
 
 
+def test_packing_again_removes_what_an_interrupted_removal_left(packed):
+    """A field without its record: records are removed first."""
+    left = packed.loose.payload_path(BLOCKS[0])
+    left.write_bytes(payload(BLOCKS[0]))
+    other = packed.loose.payload_path(BLOCKS[-1] + 1)
+    other.write_bytes(b"of another job, which may be about to publish its record")
+    packed.pack(BLOCKS, [skipped(packed, SKIPPED)])
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_a_job_with_a_block_missing_is_not_packed(store):
     with pytest.raises(ValueError, match=r"no record of blocks \[5\]"):
         store.pack(BLOCKS)

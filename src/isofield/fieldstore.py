@@ -180,9 +180,9 @@ class FieldStore:
                 held = Pack.open(other, self.fingerprint) if inside else None
                 if held and held.entries.keys() <= set(blocks):
                     other.unlink(missing_ok=True)
-            for index in loose:
-                self.loose.withdraw(index)
             self.refresh()
+        for index in self._lying_loose(blocks):
+            self.loose.withdraw(index)
         return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
     def tidy(self) -> int:
@@ -215,6 +215,13 @@ class FieldStore:
             for index in pack.entries.keys() - seen if pack else ():
                 yield index, {**pack.entries[index], "state": pack.state(index)}  # type: ignore[union-attr]
             seen.update(pack.entries if pack else ())
+
+    def _lying_loose(self, blocks: Sequence[int]) -> list[int]:
+        """Those of `blocks` of which a file lies loose: a field without its record, too, if its removal was interrupted."""
+        with suppress(FileNotFoundError):
+            names = {name.split(".")[0] for name in os.listdir(self.folder)}
+            return [i for i in blocks if self.loose.record_path(i).stem in names]
+        return []
 
     def refresh(self) -> None:
         """Look again which packs there are."""
