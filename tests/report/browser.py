@@ -69,6 +69,8 @@ class Browser:
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         service = Service(shutil.which("chromedriver"), env=environment)
         self.driver = webdriver.Chrome(options=options, service=service)
+        # On a machine that does something else too, what takes a second takes half a minute.
+        self.driver.set_script_timeout(180)
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": self.width, "height": self.height, "deviceScaleFactor": 1, "mobile": False},
