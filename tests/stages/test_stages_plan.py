@@ -75,14 +75,20 @@ def test_the_plan_remembers_how_far_fields_reach(finished, tmp_path):
     assert narrower.plan.projected["fields_bytes"] < finished.plan.projected["fields_bytes"]
 
 
-def test_fields_with_texture_take_more_room(tmp_path):
-    """Where the spacing of the grids is left open it follows from fit.detail."""
+def test_fields_with_texture_or_of_thin_sections_take_more_room(tmp_path):
+    """Where the spacing of the grids is left open it follows from fit.detail and from the thickness of a section."""
     bytes_of = {}
-    for detail in (0.0, 0.5):
-        run = TinyRun.at(tmp_path / str(detail), field={"strides_vox": None, "features": None}, fit={"detail": detail})
+    for detail, factor in ((0.0, 8), (0.5, 8), (0.0, 4)):
+        run = TinyRun.at(
+            tmp_path / f"{detail}-{factor}",
+            source={"path": "phantom:tissue?shape=48,96,96", "simulate": {"factor": factor}},
+            field={"strides_vox": None, "features": None},
+            fit={"detail": detail},
+        )
         assert run.stage("plan") == 0
-        bytes_of[detail] = run.plan.projected["fields_bytes"]
-    assert bytes_of[0.5] > 1.5 * bytes_of[0.0]
+        bytes_of[detail, factor] = run.plan.projected["fields_bytes"]
+    assert bytes_of[0.5, 8] > 1.5 * bytes_of[0.0, 8]
+    assert bytes_of[0.0, 4] == bytes_of[0.5, 8]
 
 
 # --- a volume whose right part is black ---
