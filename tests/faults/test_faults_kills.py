@@ -16,12 +16,12 @@ def changes(run: FaultyRun, undisturbed, stage: str) -> list[str]:
     return difference(run.digest(), undisturbed.digests[undisturbed.after(stage)])
 
 
-def killed(run: FaultyRun, stage: str, dice, undisturbed, how: str) -> bool:
-    """Kill a stage once; whether it was still alive to be killed."""
+def killed(run: FaultyRun, stage: str, dice, undisturbed, how: str, share: float = 1.0) -> bool:
+    """Kill a stage once, within the first `share` of its usual time; whether it was still alive to be killed."""
     if how == "operation":
         fate = {"kill_at": dice.randrange(max(1, undisturbed.n_operations[stage]))}
     else:
-        fate = {"after_s": dice.uniform(0, undisturbed.seconds[stage]), "signal": how}
+        fate = {"after_s": dice.uniform(0, share * undisturbed.seconds[stage]), "signal": how}
     print(stage, fate)
     return run.stage(stage, **fate).status != 0
 
@@ -50,8 +50,9 @@ def test_killed_at_random_it_ends_with_the_same_bytes(run, undisturbed, dice, le
 def test_asked_to_end_it_ends_with_the_same_bytes(run, undisturbed, dice, ledger, stage, name):
     """As a scheduler and a person do; fit and train then save what they have, which another test looks at."""
     run.restore(undisturbed.before[stage])
-    for _ in range(20):
-        if killed(run, stage, dice, undisturbed, name):
+    # The machine may be less busy than it was when the stage was timed.
+    for attempt in range(20):
+        if killed(run, stage, dice, undisturbed, name, share=0.8**attempt):
             break
         run.restore(undisturbed.before[stage])
     else:
