@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from isofield.cli.completion import add_completion
 from isofield.cli.estimate import add_estimate
 from isofield.cli.folders import paths_in, units_in
 from isofield.cli.init import add_init
-from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_json, add_run
+from isofield.cli.options import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, add_json, add_run, print_found
 from isofield.cli.output import add_output
 from isofield.cli.stages import add_stages
 from isofield.cli.teaching import teach
@@ -94,12 +93,7 @@ def parser() -> argparse.ArgumentParser:
 def _run_status(args: argparse.Namespace) -> None:
     from isofield.status import run_status
 
-    found = [run_status(RunPaths(unit)) for unit in units_in(args.folder)]
-    plain = [status.to_dict() for status in found]
-    if args.json:
-        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
-    else:
-        print("\n".join(line for status in found for line in status.lines()))
+    print_found([run_status(RunPaths(unit)) for unit in units_in(args.folder)], args.json)
 
 
 def _run_view(args: argparse.Namespace) -> None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, Protocol
 
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Printed(Protocol):
+    """What a command found of one run, for machines and for people."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def lines(self) -> Sequence[str]: ...
+
 
 Region = tuple[tuple[Fraction, Fraction], ...]
 
@@ -41,6 +53,15 @@ def add_json(command: argparse.ArgumentParser, what: str = "print JSON") -> None
 def add_machine(command: argparse.ArgumentParser, device: str = "auto", about: str = "auto, cpu or cuda") -> None:
     command.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     command.add_argument("--device", default=device, help=about)
+
+
+def print_found(found: Sequence[Printed], as_json: bool) -> None:
+    """Of one run, or of each channel of a run of several: then JSON is a list."""
+    if as_json:
+        plain = [one.to_dict() for one in found]
+        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
+    else:
+        print("\n".join(line for one in found for line in one.lines()))
 
 
 def triple(option: str, text: str) -> tuple:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from isofield.cli.folders import configurations, paths_in, units_in
-from isofield.cli.options import EXIT_FAILED, add_overrides
+from isofield.cli.options import EXIT_FAILED, add_overrides, print_found
 from isofield.config import Sections, load_sections
 from isofield.errors import InputError
 from isofield.paths import RunPaths
@@ -46,11 +46,7 @@ def _run_verify(args: argparse.Namespace) -> int:
         if value is not None and value < least:
             raise InputError(option, value, f"is below {least}", f"Give a whole number from {least} on")
     found = [_verified(paths, config, args) for paths, config in _runs_of(args)]
-    plain = [one.to_dict() for one in found]
-    if args.json:
-        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
-    else:
-        print("\n".join(line for one in found for line in one.lines()))
+    print_found(found, args.json)
     return 0 if all(one.ok and one.recorded for one in found) else EXIT_FAILED
 
 

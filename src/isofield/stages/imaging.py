@@ -131,10 +131,9 @@ def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Ro
         downsample_shard(image, level, roi)
 
     for done, (level, roi) in enumerate(work, start=1):
-        under = below(image, level, roi)
         if not reaches_beyond(plan, level, roi):
             make(level, roi)
-        elif is_written(image, level - 1, under):
+        elif is_written(image, level - 1, under := below(image, level, roi)):
             until_settled(
                 lambda level=level, under=under: [versions(path, level - 1, under) for path in (origin, image)],
                 partial(make, level, roi),
@@ -144,8 +143,10 @@ def _downsample(plan: Plan, paths: RunPaths, what: str, work: list[tuple[int, Ro
 
 def reaches_beyond(plan: Plan, level: int, roi: Roi) -> bool:
     """Whether some of a level's `roi` stands for voxels that this run does not make."""
+    if plan.region is None:
+        return False
     at_origin = Roi.between((o << level for o in roi.offset), (e << level for e in roi.end))
-    return plan.jobs.region is not None and not plan.jobs.region.contains(at_origin.intersect(plan.block_grid.bounds))
+    return not Roi(*plan.region).contains(at_origin.intersect(plan.block_grid.bounds))  # type: ignore[arg-type]
 
 
 def _describe(plan: Plan, paths: RunPaths) -> None:
