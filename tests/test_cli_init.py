@@ -15,6 +15,7 @@ from isofield.config import load_config, make_config
 from isofield.errors import InputError
 from isofield.source.probe import probe
 from isofield.stages.drafting import name_for
+from isofield.units import units_of
 
 UM = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
 SIZES = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.3, **UM}
@@ -94,6 +95,26 @@ def test_one_of_several_channels_is_asked_for_by_name(init, at_home):
         probe(load_config(at_home / "two.yaml").source)
     status, _, text = init(volume, "--channel", "1", "--force")
     assert (status, load_config(at_home / "two.yaml").source.channel) == (0, 1)
+
+
+@pytest.mark.parametrize(("typed", "channel"), [("all", "all"), ("2,0", (2, 0)), ("1", 1)])
+def test_channels_are_named_as_the_configuration_names_them(init, at_home, typed, channel):
+    volume = ome_tiff(at_home / "three.ome.tif", (6, 3, 40, 48), "ZCYX", **SIZES)
+    status, said, _ = init(volume, "--channel", typed)
+    made = load_config(at_home / "three.yaml")
+    assert (status, made.source.channel) == (0, channel)
+    assert len(units_of(made)) == (3 if channel == "all" else len(channel) if isinstance(channel, tuple) else 1)
+    assert re.search(r"result +18 x 40 x 48 voxels", said)
+
+
+@pytest.mark.parametrize(
+    ("typed", "limit"), [("first", "is no number"), ("0,3", "has 3 channels"), ("1,1", "names a channel twice")]
+)
+def test_channels_that_cannot_be_are_refused_before_a_file_is_written(init, at_home, capsys, typed, limit):
+    volume = ome_tiff(at_home / "three.ome.tif", (6, 3, 40, 48), "ZCYX", **SIZES)
+    status, said, text = init(volume, "--channel", typed)
+    assert (status, text) == (2, "")
+    assert limit in said
 
 
 def test_fluorescence_is_told_from_metadata_and_only_said(init, at_home):

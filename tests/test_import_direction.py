@@ -298,3 +298,13 @@ def test_parsing_the_workflow_loads_nothing_heavy():
 
 def test_loading_something_heavy_would_be_noticed():
     assert loaded_by("import isofield.interpolation") == {"scipy"}
+
+
+WITHOUT_TORCH = ("planning", "imaging", "joining", "measuring", "reporting", "overviewing", "verifying", "tidying")
+
+
+def test_stages_without_a_network_start_without_loading_one():
+    """They are most of a run's jobs, and torch takes longer to load than some of them to run."""
+    found = loaded_by("\n".join(f"import isofield.stages.{name}" for name in WITHOUT_TORCH))
+    assert "torch" not in found
+    assert "torch" in loaded_by("import isofield.stages.fitting")

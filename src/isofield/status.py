@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from isofield.fieldstore import FieldStore
@@ -92,3 +93,9 @@ def current_store(paths: RunPaths) -> FieldStore | None:
 def fitted_store(paths: RunPaths) -> FieldStore:
     """The record store of the fit that ran last. Raises InputError before the first one."""
     return FieldStore(paths.fields, read_json(paths.current_fit)["fingerprint"])
+
+
+def written_shards(paths: RunPaths, plan: Plan) -> Iterator[dict]:
+    """The records of all blend jobs' shards, read job by job."""
+    for job in range(plan.n_blend_jobs):
+        yield from read_json(paths.blend_job(job))["shards"]

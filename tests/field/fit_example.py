@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from isofield.field.block import BlockBatch, BlockData
+from isofield.field.batch import BlockBatch
+from isofield.field.block import BlockData
 from isofield.field.fit import fit_fields, render_fields
 from isofield.field.inputs import block_data, sections_needed
 from isofield.field.spec import FieldSpec

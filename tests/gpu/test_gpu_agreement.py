@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from isofield.field.block import BlockBatch
+from isofield.field.batch import BlockBatch
 from isofield.field.fit import fit_fields, render_fields
 from isofield.field.inputs import block_data, sections_needed
 from isofield.field.spec import FieldSpec, FitSpec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,24 @@ class Workflow:
 
     def kill_when(self, condition, timeout_s: float = 240.0) -> None:
         """Start a run and SIGKILL all of it as soon as `condition()` holds."""
+        process = self._started_until(condition, timeout_s)
+        _kill([*_descendants(process.pid), process.pid])
+        process.wait()
+        # What --unlock does, without reading the workflow.
+        shutil.rmtree(self.folder / ".snakemake" / "locks")
+
+    def kill_job_when(self, command: str, condition, timeout_s: float = 240.0) -> None:
+        """Start a run and SIGKILL its processes whose command line matches the pattern `command` as soon as `condition()` holds.
+
+        The run itself is left to end by itself, and has to say that it failed.
+        """
+        process = self._started_until(condition, timeout_s)
+        jobs = [pid for pid in _descendants(process.pid) if re.search(command, _command_line(pid))]
+        _kill(jobs)
+        assert jobs, "the job had ended when it was to be killed"
+        assert process.wait(timeout_s) != 0
+
+    def _started_until(self, condition, timeout_s: float) -> subprocess.Popen:
         process = subprocess.Popen(
             self.command(),
             cwd=self.folder,
@@ -84,14 +103,7 @@ class Workflow:
             assert process.poll() is None, "the run ended before the moment it was to be killed at"
             assert time.monotonic() - begun < timeout_s, "the moment to kill at never came"
             time.sleep(0.02)
-        for pid in [*_descendants(process.pid), process.pid]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        process.wait()
-        # What --unlock does, without reading the workflow.
-        shutil.rmtree(self.folder / ".snakemake" / "locks")
+        return process
 
     @property
     def store(self) -> FieldStore:
@@ -111,6 +123,21 @@ class Workflow:
         """sha256 of every file of the isotropic image."""
         root = self.run / "isotropic.ome.zarr"
         return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()}
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _descendants(pid: int) -> list[int]:

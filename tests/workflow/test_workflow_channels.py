@@ -14,6 +14,8 @@ import yaml
 import yaozarrs
 
 from conftest import Workflow
+from isofield.paths import RunPaths
+from isofield.status import fitted_store
 
 DATA = Path(os.environ.get("ISOFIELD_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CONFIG = {
@@ -22,7 +24,7 @@ CONFIG = {
     "blocks": {"write_vox": 32, "context_vox": 8, "overlap_vox": 4},
     "prior": {"channels": [8, 8], "steps": 10, "batch": 8, "patch_vox": 32, "warmup_steps": 2},
     "field": {"strides_vox": [2, 4], "features": [4, 4], "hidden": 8},
-    "fit": {"steps": 8, "blocks_per_job": 8},
+    "fit": {"steps": 60, "blocks_per_job": 8, "batch_blocks": 1},
     "output": {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 8, "pyramid_min_vox": 32},
     "quality": {"n_spectrum_cubes": 2, "spectrum_cube_vox": 32, "seam_reach_vox": 12},
     "report": {"n_slices": 1},
@@ -112,6 +114,30 @@ def test_what_is_lost_of_one_channel_is_made_again_and_the_other_left_alone(both
     assert len(kept) > 20
 
 
+def test_a_killed_job_of_one_channel_is_ended_later_and_the_other_left_alone(both, fresh_nucleus):
+    shutil.copy2(both.folder / "nucleus.ome.tif", fresh_nucleus.folder / "nucleus.ome.tif")
+    other, one = (RunPaths(fresh_nucleus.run / f"channel-{channel}") for channel in (0, 1))
+    fresh_nucleus.config["run"]["keep_fields"] = True
+    fresh_nucleus.snakemake("results/nucleus/channel-0/metrics.json")
+    before = {path: path.stat().st_mtime_ns for path in other.root.rglob("*.json")}
+
+    def done() -> int:
+        known = one.current_fit.exists()
+        return sum(record["state"] == "done" for _, record in fitted_store(one).records()) if known else 0
+
+    fresh_nucleus.kill_job_when(r"isofield fit .*channel-1", lambda: done() >= 1)
+    assert 1 <= done() < 4, "the job was not killed in the middle"
+    survivors = {index: record["seconds"] for index, record in fitted_store(one).records()}
+    fresh_nucleus.snakemake()
+    again = {index: record["seconds"] for index, record in fitted_store(one).records()}
+    assert {index: again[index] for index in survivors} == survivors
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for level, channel in ((0, "0"), (0, "1"), (1, "0"), (1, "1")):
+        made = files_of(fresh_nucleus.run / "isotropic.ome.zarr", level, channel)
+        assert made == files_of(both.run / "isotropic.ome.zarr", level, channel)
+        assert made
+
+
 def test_a_shared_prior_is_waited_for(fresh_nucleus):
     assert fresh_nucleus.planned() == UNIT_RULES | {"join", "overview"}
     text = fresh_nucleus.snakemake("--dry-run", "results/nucleus/channel-0/prior/prior.safetensors")
@@ -120,6 +146,13 @@ def test_a_shared_prior_is_waited_for(fresh_nucleus):
     text = fresh_nucleus.snakemake("--dry-run", "results/nucleus/channel-0/prior/prior.safetensors")
     assert "results/nucleus/channel-1/prior/prior.safetensors" in text
     assert text.count("rule train:") == 2
+
+
+def test_a_preview_is_of_every_channel(fresh_nucleus):
+    text = fresh_nucleus.snakemake("--dry-run", "preview")
+    assert text.count("rule preview_run:") == 2
+    for channel in (0, 1):
+        assert f"results/nucleus/channel-{channel}/preview/index.html" in text
 
 
 def test_channels_that_are_not_there_are_refused_while_the_workflow_is_read(fresh_nucleus):

@@ -1,4 +1,7 @@
-rule preview:
+# A few blocks of a run, or of each channel, with a report each: before all of it is begun.
+
+
+rule preview_run:
     input:
         plan=rules.plan.output.plan,
         blocks=rules.plan.output.blocks,
@@ -21,3 +24,8 @@ rule preview:
         config=sections("preview"),
     shell:
         "isofield preview {params.config:q} 2>&1 | tee {log:q}"
+
+
+rule preview:
+    input:
+        of_all(rules.preview_run.output),

@@ -13,7 +13,7 @@ import torch
 from isofield.benchmark.setting import CONDITIONAL, UNCONDITIONAL, Measured, Setting
 from isofield.blend import Windows, gather, whole_blocks
 from isofield.errors import InputError
-from isofield.field.block import BlockBatch
+from isofield.field.batch import BlockBatch
 from isofield.field.representation import X, Y
 from isofield.field.targets import distillation_targets
 from isofield.geometry import Roi

@@ -14,7 +14,8 @@ from isofield.benchmark.timing import DevicePeak, Work, counted, timed, wait_for
 from isofield.blend import Windows, gather, whole_blocks
 from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.config import Config
-from isofield.field.block import BlockBatch, BlockData
+from isofield.field.batch import BlockBatch
+from isofield.field.block import BlockData
 from isofield.field.checkpoint import pack_field, unpack_field
 from isofield.field.fit import FitResult, fit_fields, render_fields
 from isofield.field.inputs import block_data, sections_needed

@@ -24,11 +24,22 @@ def add_init(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", metavar="FILE", help="where to write it (default NAME.yaml; -: print it)")
     command.add_argument("--name", help="name of the run (default: from the volume's name)")
     command.add_argument("--dataset", help="which dataset, array or series, where the file holds several")
-    command.add_argument("--channel", type=int, help="which channel, counted from 0, where there are several")
+    command.add_argument("--channel", metavar="N", help="where there are several: which, counted from 0, as 0 or 0,2, or all")
     command.add_argument("--voxel-size-nm", metavar="Z,Y,X", help="where the metadata state no voxel size, or a wrong one")
     command.add_argument("--force", action="store_true", help="replace the file if it is there")
     add_json(command, "print what was found as JSON")
     command.set_defaults(run=_run_init)
+
+
+def _channel(text: str | None) -> int | str | tuple[int, ...] | None:
+    """What `source.channel` takes, from what was typed."""
+    if text in (None, "all"):
+        return text
+    try:
+        numbers = tuple(int(part) for part in text.split(","))  # type: ignore[union-attr]
+    except ValueError:
+        raise InputError("--channel", text, "is no number, no list of numbers and not all", "Give 0, or 0,2, or all") from None
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _run_init(args: argparse.Namespace) -> int:
@@ -38,7 +49,7 @@ def _run_init(args: argparse.Namespace) -> int:
 
     size_nm = tuple(map(float, triple("--voxel-size-nm", args.voxel_size_nm))) if args.voxel_size_nm else None
     with reported():
-        source = SourceSpec(path=args.volume, dataset=args.dataset, channel=args.channel, voxel_size_nm=size_nm)
+        source = SourceSpec(path=args.volume, dataset=args.dataset, channel=_channel(args.channel), voxel_size_nm=size_nm)
     made = draft(source, args.name)
     if args.out == "-":
         sys.stdout.write(made.text)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isofield.field.block import BlockBatch, BlockData
+from isofield.field.batch import BlockBatch
+from isofield.field.block import BlockData
 from isofield.field.representation import Fields, X, Y, make_fields
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec, FitSpec
 from isofield.field.targets import Denoise, distillation_targets

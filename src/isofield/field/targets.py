@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from isofield.field.block import BlockBatch
+from isofield.field.batch import BlockBatch
 from isofield.field.representation import X, Y
 from isofield.field.spec import N_DRAW_SIGMAS, SLICES_PER_CALL
 

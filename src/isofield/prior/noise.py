@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import NormalDist
 
 import numpy as np
 from scipy.ndimage import convolve1d
-from scipy.stats import norm
 
 _SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0], np.float32)
 
@@ -23,5 +23,5 @@ def section_noise(stacks: Iterable[np.ndarray]) -> float:
         if min(section.shape) < 3:
             continue
         twice = convolve1d(convolve1d(section.astype(np.float32), _SECOND_DIFFERENCE, axis=0), _SECOND_DIFFERENCE, axis=1)
-        per_section.append(np.median(np.abs(twice[1:-1, 1:-1])) / (6 * norm.ppf(0.75)))
+        per_section.append(np.median(np.abs(twice[1:-1, 1:-1])) / (6 * NormalDist().inv_cdf(0.75)))
     return float(np.median(per_section)) if per_section else 0.0

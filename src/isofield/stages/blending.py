@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -25,7 +25,7 @@ from isofield.omezarr.store import Location, shard_sha256, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import Progress
-from isofield.records import read_json, sealed, write_json
+from isofield.records import sealed, write_json
 from isofield.shardrecords import ShardRecords, shard_key
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
@@ -181,9 +181,3 @@ class BlockRenderer:
             raise InputError("block", index, limit, "Run again: it is fitted anew")
         field = unpack_field(payload, self.device)
         return render_slab(field, torch.from_numpy(base)[None].to(self.device), axis, first)[0].cpu().numpy()
-
-
-def written_shards(paths: RunPaths, plan: Plan) -> Iterator[dict]:
-    """The records of all blend jobs' shards, read job by job."""
-    for job in range(plan.n_blend_jobs):
-        yield from read_json(paths.blend_job(job))["shards"]

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from isofield.config import Config, make_config
+from isofield.config import make_config
 from isofield.cost.estimate import Machines, duration, estimate
 from isofield.cost.rules import expected_speed
 from isofield.errors import InputError
 from isofield.plan import Layout, lay_out
 from isofield.source.instrument import Instrument, instrument_of
-from isofield.source.probe import find, probe
+from isofield.source.probe import find, probe_channels
 from isofield.source.spec import SourceSpec
 from isofield.source.stored import Stored
+from isofield.units import Unit, units_of
 
 NEARLY_ISOTROPIC = 1.2
 """Ratio of section thickness to pixel size below which sampling is not what makes a volume anisotropic."""
@@ -72,12 +74,13 @@ def draft(source: SourceSpec, name: str | None = None) -> Draft:
     name = name or name_for(source.path)
     asked = _asked(source, stored)
     size_nm = source.voxel_size_nm or (tuple(float(v) for v in stored.size.nm) if stored.size.nm else None)
-    config = layout = refused = minutes = None
+    layout = refused = minutes = None
     if size_nm and "source.channel" not in asked:
-        config = make_config({"run": {"name": name}, "source": source.model_dump()})
         try:
-            layout = lay_out(config, probe(source))
-            minutes = _duration(config, layout)
+            units = units_of(make_config({"run": {"name": name}, "source": source.model_dump()}))
+            # All channels have one geometry.
+            layout = lay_out(units[0].config, units[0].volume)
+            minutes = _duration(units, layout)
         except InputError as error:
             refused = str(error)
     modality = _modality(instrument, size_nm)
@@ -116,7 +119,7 @@ def _asked(source: SourceSpec, stored: Stored) -> dict[str, str]:
     if source.voxel_size_nm is None and stored.size.nm is None:
         asked["source.voxel_size_nm"] = stored.size.problem
     try:
-        probe(source.model_copy(update={"voxel_size_nm": source.voxel_size_nm or (1.0, 1.0, 1.0)}))
+        probe_channels(source.model_copy(update={"voxel_size_nm": source.voxel_size_nm or (1.0, 1.0, 1.0)}))
     except InputError as error:
         if error.thing != "source.channel" or source.channel is not None:
             raise
@@ -124,10 +127,11 @@ def _asked(source: SourceSpec, stored: Stored) -> dict[str, str]:
     return asked
 
 
-def _duration(config: Config, layout: Layout) -> str:
-    n_cpus = os.cpu_count() or 1
-    speed = expected_speed(config, layout, False)
-    return duration(estimate(config, probe(config.source), layout, speed, Machines(0, n_cpus)).wall_s)
+def _duration(units: Sequence[Unit], layout: Layout) -> str:
+    """How long all of it takes, one channel after the other."""
+    machines = Machines(0, os.cpu_count() or 1)
+    speed = expected_speed(units[0].config, layout, False)
+    return duration(sum(estimate(unit.config, unit.volume, layout, speed, machines).wall_s for unit in units))
 
 
 def _modality(instrument: Instrument, size_nm: tuple[float, ...] | None) -> str:
@@ -216,7 +220,7 @@ def _of_array(found: dict[str, Any]) -> str:
 
 def _channel(source: SourceSpec, found: dict[str, Any], asked: dict[str, str]) -> list[str]:
     if source.channel is not None:
-        return [f"  channel: {source.channel}"]
+        return [f"  channel: {_scalar(list(source.channel) if isinstance(source.channel, tuple) else source.channel)}"]
     if "source.channel" not in asked:
         return []
     n = found["n_channels"]

@@ -24,17 +24,14 @@ from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
 from isofield.records import BlockRecord, sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
-from isofield.stages.blending import written_shards
 from isofield.stages.blocks_io import MeasuredBlocks
-from isofield.stages.device import choose_device
-from isofield.status import fitted_store
+from isofield.status import fitted_store, written_shards
 
 BASELINES = ("nearest", "linear", "cubic")
 
 
 def measure_run(config: Sections, paths: RunPaths) -> None:
     """Write metrics.json and metrics.parquet. Memory is bounded by one block per thread and its surroundings."""
-    choose_device("cpu", config.run.threads_per_job)
     plan = Plan.load(paths.plan)
     measurer = Measurer(config, plan, paths)
     wanted = chosen_blocks(plan, config.quality.max_blocks)

@@ -22,12 +22,12 @@ from isofield.report.neuroglancer import BASE, viewer_state
 from isofield.report.page import build_page
 from isofield.stages import report_words as words
 from isofield.stages.bad_section_views import bad_section_views
-from isofield.stages.blending import written_shards
 from isofield.stages.measuring import BASELINES, Measurer
 from isofield.stages.places import most_structure
 from isofield.stages.report_images import cubes, histograms, slices
 from isofield.stages.report_maps import write_map, write_measured
 from isofield.stages.tables import read_table
+from isofield.status import written_shards
 from isofield.storage.place import place_of
 
 SHOWN_CUBES = 3
