@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
+from isofield.blockrecords import BlockRecord
 from isofield.fieldstore import FieldStore, Pack
-from isofield.records import BlockRecord, fingerprint
+from isofield.records import fingerprint
 
 FINGERPRINT = fingerprint("a fit")
 BLOCKS = range(3, 9)
@@ -228,7 +229,7 @@ def test_packing_holds_two_fields_at_most_however_many_there_are(tmp_path):
 PACKER = """
 import sys
 from isofield.fieldstore import FieldStore
-from isofield.records import BlockRecord
+from isofield.blockrecords import BlockRecord
 root, fingerprint = sys.argv[1:]
 store = FieldStore(root, fingerprint)
 print("ready", flush=True)

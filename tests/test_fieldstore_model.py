@@ -12,8 +12,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from isofield.blockrecords import BlockRecord
 from isofield.fieldstore import FieldStore, Pack
-from isofield.records import BlockRecord, fingerprint
+from isofield.records import fingerprint
 
 FINGERPRINT, OTHER = fingerprint("a fit"), fingerprint("another")
 N = 6

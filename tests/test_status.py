@@ -9,11 +9,12 @@ import shutil
 
 import pytest
 
+from isofield.blockrecords import BlockRecord
 from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.records import BlockRecord, fingerprint, write_bytes_atomic, write_json
+from isofield.records import fingerprint, write_bytes_atomic, write_json
 from isofield.recovery import withdraw_false_records
 from isofield.status import current_store, run_status
 

@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from isofield.records import BlockRecord, BlockState, RecordStore, fsync_dir, publishing, sha256_file
+from isofield.blockrecords import BlockRecord, BlockState, RecordStore
 from isofield.records import fingerprint as fingerprint_of
+from isofield.records import fsync_dir, publishing, sha256_file
 
 FORMAT = "isofield-pack-1"
 PACK, RECORDS = ".pack", ".records"

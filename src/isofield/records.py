@@ -1,4 +1,4 @@
-"""Atomic publication of small files, fingerprints, and the records that say what became of each block.
+"""Atomic publication of small files, fingerprints, and JSON that shows when it was changed: what every record is made of.
 
 A name holds a whole file or does not exist: bytes go to a sibling `<name>.<random>.partial`, reach the disk,
 and are then renamed. A killed writer leaves at most such a `.partial`, for `sweep_partials` to remove.
@@ -15,19 +15,17 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel
 
 from isofield.errors import InputError
-from isofield.spec import Spec
 
 PARTIAL = ".partial"
-BlockState = Literal["done", "skipped", "failed", "fallback"]
 
 
 def to_plain(obj: Any) -> Any:
@@ -141,7 +139,7 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
 
 def sealed(obj: Any) -> dict[str, Any]:
     """`obj`, whose JSON form is an object, with the key `checksum`: the fingerprint of all others."""
-    plain = _without_nan(to_plain(obj))
+    plain = without_nan(to_plain(obj))
     rest = {key: value for key, value in plain.items() if key != "checksum"}
     return {**rest, "checksum": fingerprint(rest)}
 
@@ -157,7 +155,7 @@ def publish_json_if_changed(path: str | os.PathLike[str], obj: Any) -> bool:
         before = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, ValueError):
         before = None
-    after = _without_nan(to_plain(obj))
+    after = without_nan(to_plain(obj))
     if before is not None and json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True):
         return False
     write_json(path, obj)
@@ -196,135 +194,12 @@ def sweep_partials(folder: str | os.PathLike[str], min_age_s: float) -> int:
 
 def json_bytes(obj: Any) -> bytes:
     """`obj` as the JSON text that `write_json` publishes."""
-    return (json.dumps(_without_nan(to_plain(obj)), indent=2, allow_nan=False) + "\n").encode("ascii")
+    return (json.dumps(without_nan(to_plain(obj)), indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
-def _without_nan(plain: Any) -> Any:
+def without_nan(plain: Any) -> Any:
     if isinstance(plain, dict):
-        return {key: _without_nan(value) for key, value in plain.items()}
+        return {key: without_nan(value) for key, value in plain.items()}
     if isinstance(plain, list):
-        return [_without_nan(value) for value in plain]
+        return [without_nan(value) for value in plain]
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain
-
-
-class BlockRecord(Spec):
-    """What became of one block; published after everything it speaks of."""
-
-    block_id: int = Field(ge=0, description="the block, as numbered by the plan")
-    state: BlockState = Field(
-        description="done: fitted; skipped: nothing to fit; failed: given up; fallback: interpolated instead"
-    )
-    fingerprint: str = Field(min_length=1, description="fingerprint of all that the result depends on")
-    field_file: str | None = Field(None, description="file name of the payload, beside the record; null: none")
-    field_bytes: int = Field(0, ge=0, description="size of the payload in bytes")
-    field_sha256: str | None = Field(None, description="sha256 of the payload, 64 hex digits")
-    attempts: int = Field(1, ge=0, description="number of times this block was tried")
-    seconds: float = Field(0.0, ge=0, description="wall-clock time spent on this block in s")
-    stats: dict[str, float | None] = Field(default_factory=dict, description="figures of the fit; null: not a finite number")
-    message: str | None = Field(None, description="why the block was skipped, failed or filled")
-
-    @property
-    def mark(self) -> str:
-        """What the values of the block depend on: how they came to be, and the field."""
-        return f"{self.state}:{self.field_sha256}"
-
-    @field_validator("stats", mode="before")
-    @classmethod
-    def _finite_or_null(cls, value: Any) -> Any:
-        # A fit that diverged has NaN figures, and its record is the one that must not be lost.
-        return _without_nan(to_plain(value))
-
-
-class RecordStore:
-    """Records and payloads of all blocks of one fingerprint, in `folder/<first 16 digits of it>/`.
-
-    A payload is published first, its record last, both atomically: a record that can be read speaks of a
-    payload that is there. A writer may be killed at any point: its block is then missing or as it was.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], fingerprint: str, payload_suffix: str = ".safetensors") -> None:
-        self.fingerprint = fingerprint
-        self.folder = Path(folder) / fingerprint[:16]
-        self.payload_suffix = payload_suffix
-
-    def record_path(self, block_id: int) -> Path:
-        return self.folder / f"block-{block_id:06d}.json"
-
-    def payload_path(self, block_id: int) -> Path:
-        return self.folder / f"block-{block_id:06d}{self.payload_suffix}"
-
-    def publish(self, record: BlockRecord, payload: bytes | None) -> BlockRecord:
-        """Publish payload, then record; returns the record with the payload's name, size and sha256 set.
-
-        Raises ValueError for a record of another fingerprint, and for a done block without a payload.
-        """
-        if record.fingerprint != self.fingerprint:
-            raise ValueError(f"record of fingerprint {record.fingerprint}, store of {self.fingerprint}")
-        if record.state == "done" and payload is None:
-            raise ValueError(f"block {record.block_id} is done but has no payload")
-        path = self.payload_path(record.block_id)
-        record = record.model_copy(
-            update={
-                "field_file": None if payload is None else path.name,
-                "field_bytes": 0 if payload is None else len(payload),
-                "field_sha256": None if payload is None else hashlib.sha256(payload).hexdigest(),
-            }
-        )
-        # An earlier record must not vouch, even for a moment, for the new payload.
-        self.withdraw(record.block_id)
-        if payload is not None:
-            write_bytes_atomic(path, payload)
-        write_json(self.record_path(record.block_id), sealed(record))
-        return record
-
-    def read(self, block_id: int) -> BlockRecord | None:
-        """The block's record; None when it is absent, empty, cut off, or of another fingerprint or block."""
-        try:
-            content = json.loads(self.record_path(block_id).read_bytes())
-            if not isinstance(content, dict) or not is_whole(content):
-                return None
-            content.pop("checksum", None)
-            record = BlockRecord.model_validate(content)
-        except (FileNotFoundError, ValueError):
-            return None
-        return record if (record.fingerprint, record.block_id) == (self.fingerprint, block_id) else None
-
-    def state(self, block_id: int) -> BlockState | Literal["missing"]:
-        """The record's word, but "missing" when the payload it names is not there at the recorded size."""
-        record = self.read(block_id)
-        if record is None or (record.state == "done" and record.field_file is None):
-            return "missing"
-        if record.field_file is None:
-            return record.state
-        try:
-            whole = self.payload_path(block_id).stat().st_size == record.field_bytes
-        except FileNotFoundError:
-            whole = False
-        return record.state if whole else "missing"
-
-    def check(self, block_id: int) -> bool:
-        """Whether the block has a state and its payload, if it names one, has the recorded sha256."""
-        record = self.read(block_id)
-        if record is None or self.state(block_id) == "missing":
-            return False
-        return record.field_file is None or sha256_file(self.payload_path(block_id)) == record.field_sha256
-
-    def scan(self, block_ids: Iterable[int]) -> dict[int, BlockState | Literal["missing"]]:
-        """`state` of many blocks from one listing of the folder; only records that exist are opened."""
-        try:
-            with os.scandir(self.folder) as entries:
-                found = {entry.name for entry in entries}
-        except FileNotFoundError:
-            found = set()
-        return {i: self.state(i) if self.record_path(i).name in found else "missing" for i in block_ids}
-
-    def withdraw(self, block_id: int) -> None:
-        """Forget the block: its record first, then its payload. Nothing happens if there is none."""
-        for path in (self.record_path(block_id), self.payload_path(block_id)):
-            with suppress(FileNotFoundError):
-                path.unlink()
-                fsync_dir(self.folder)
-
-    def sweep(self, min_age_s: float = 3600.0) -> int:
-        """Remove the leftovers of killed writers; see `sweep_partials`."""
-        return sweep_partials(self.folder, min_age_s)

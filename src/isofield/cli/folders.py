@@ -12,14 +12,24 @@ from isofield.paths import RunPaths, channel_folders
 
 def paths_in(folder: str | Path) -> RunPaths:
     """Paths of the run in `folder`, the image as the run's canvas has it, as far as that can be read."""
+    try:
+        return _as_begun(folder)
+    except (InputError, AttributeError):
+        return RunPaths(Path(folder))
+
+
+def finished_paths(folder: str) -> RunPaths:
+    """Paths of a run with an image, wherever that lies. Raises InputError if `folder` is none."""
+    if not RunPaths(Path(folder)).canvas.exists():
+        raise InputError("run", folder, "is not the results folder of a run with an image", "Give one, such as results/demo")
+    return _as_begun(folder)
+
+
+def _as_begun(folder: str | Path) -> RunPaths:
     from isofield.records import read_json
 
-    paths = RunPaths(Path(folder))
-    try:
-        record = read_json(paths.canvas)
-        return RunPaths(paths.root, record.get("image"), record.get("channel"))
-    except (InputError, AttributeError):
-        return paths
+    record = read_json(RunPaths(Path(folder)).canvas)
+    return RunPaths(Path(folder), record.get("image"), record.get("channel"))
 
 
 def units_in(folder: str | Path) -> list[Path]:

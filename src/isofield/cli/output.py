@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isofield.cli.folders import require_one, units_in
+from isofield.cli.folders import finished_paths, require_one, units_in
 from isofield.cli.options import EXIT_FAILED, add_json, add_machine, add_run, intervals
 from isofield.errors import InputError
 from isofield.geometry import exact_nm
 
 if TYPE_CHECKING:
     from isofield.omezarr.store import Location
-    from isofield.paths import RunPaths
 
 
 def add_output(commands: argparse._SubParsersAction) -> None:
@@ -87,7 +86,7 @@ def _run_render(args: argparse.Namespace) -> None:
     from isofield.stages.rendering import size_nm
 
     require_one(args.folder, "render")
-    paths = run_paths(args.folder)
+    paths = finished_paths(args.folder)
     plan = Plan.load(paths.plan)
     region = None
     if args.roi:
@@ -144,21 +143,9 @@ def _run_check_readers(args: argparse.Namespace) -> int:
     return EXIT_FAILED if any(one.agrees is False for one in found) else 0
 
 
-def run_paths(folder: str) -> RunPaths:
-    """Paths of a finished run, its image included wherever it lies. Raises InputError if `folder` is none."""
-    from isofield.paths import RunPaths
-    from isofield.records import read_json
-
-    paths = RunPaths(Path(folder))
-    if not paths.canvas.exists():
-        raise InputError("run", folder, "is not the results folder of a run with an image", "Give one, such as results/demo")
-    record = read_json(paths.canvas)
-    return RunPaths(Path(folder), record.get("image"), record.get("channel"))
-
-
 def store_of(folder: str) -> str | Path:
     """Where the files of a run's image lie, or `folder` itself where it is an OME-Zarr."""
-    return folder if _is_image(folder) else run_paths(str(units_in(folder)[0])).store
+    return folder if _is_image(folder) else finished_paths(str(units_in(folder)[0])).store
 
 
 def _is_image(folder: str) -> bool:
@@ -176,11 +163,11 @@ def image_of(folder: str, channel: int | None = None) -> Location:
         return folder if channel is None else ChannelOf(folder, channel)
     units = units_in(folder)
     if units == [Path(folder)]:
-        image = run_paths(folder).isotropic
+        image = finished_paths(folder).isotropic
         if channel is not None and not (isinstance(image, ChannelOf) and image.index == channel):
             raise InputError("--channel", channel, f"is not that of {folder}", "Leave it out: it has one channel")
         return image
-    image = ChannelOf(run_paths(str(units[0])).store, -1 if channel is None else channel)
+    image = ChannelOf(finished_paths(str(units[0])).store, -1 if channel is None else channel)
     if channel is None:
         named = ", ".join(f"{index} {unit.name}" for index, unit in enumerate(units))
         raise InputError("run", folder, f"has an image of several channels ({named})", "Choose one with --channel")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isofield.blockrecords import BlockRecord
 from isofield.config import Sections
 from isofield.cost.memory import CUDA_BYTES_PER_VOX
 from isofield.errors import InputError, UnreadableError
@@ -22,7 +23,7 @@ from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
 from isofield.progress import Progress, say
-from isofield.records import BlockRecord, fingerprint, sealed, sha256_file, write_json
+from isofield.records import fingerprint, sealed, sha256_file, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.stages.device import choose_device, is_out_of_memory, release_memory

@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 import pandas as pd
 
+from isofield.blockrecords import BlockRecord
 from isofield.config import Sections
 from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
@@ -22,7 +23,7 @@ from isofield.quality.fsc import DirectionalFsc
 from isofield.quality.seams import SeamScore
 from isofield.quality.similarity import MARGIN, Similarity, data_range
 from isofield.quality.spectra import DirectionalSpectra
-from isofield.records import BlockRecord, sealed, write_bytes_atomic, write_json
+from isofield.records import sealed, write_bytes_atomic, write_json
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks
 from isofield.status import fitted_store, written_shards
