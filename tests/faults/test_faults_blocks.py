@@ -96,6 +96,8 @@ def test_more_than_half_failing_stops_early(before_fit, undisturbed, ledger, pol
     ended = run.stage("fit", 1, nan_blocks=[4, 5, 6])
     assert ended.clear, ended.text
     assert "stopped early, 3 of 3 blocks failed (4, 5, 6), more than half of the job" in ended.text
+    assert "fit.learning_rate" in ended.text
+    assert "needs mending" not in ended.text
     assert {i: run.store.state(i) for i in range(4, 8)} == {4: "failed", 5: "failed", 6: "failed", 7: "missing"}
     assert not run.paths.fit_job(1).exists()
     assert before_fit.stage("fit").status == 0

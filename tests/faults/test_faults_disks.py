@@ -124,6 +124,7 @@ def test_a_damaged_chunk_of_the_source_is_named(run, undisturbed, ledger, stage)
     assert f"source.path: '{run.folder / 'sections.zarr'}'" in ended.text
     assert DAMAGED.partition("{}")[0] in ended.text
     assert DAMAGED.partition("{}")[2] in ended.text
+    assert "fit.learning_rate" not in ended.text
     once_more(run, undisturbed, stage)
     ledger.note("chunk of the source cut off", stage, CLEAR)
 

@@ -165,10 +165,11 @@ class Fitter:
         lost = {**self.failed, **{i: str(error) for i, error in self.unreadable.items()}}
         if len(lost) > bearable:
             last, why = list(lost.items())[-1]
+            diverged = "Look at prior/samples.png and prior/loss.csv, at the source, and at fit.learning_rate"
             raise BlocksFailedError(
                 f"fit: stopped early, {len(lost)} of {n_tried} blocks failed ({shown(list(lost))}), more than half of the job: "
-                f"something is wrong with all of them. Block {last}: {why}. Look at prior/samples.png and prior/loss.csv, at the "
-                "source, and at fit.learning_rate; blocks that are done are kept"
+                f"something is wrong with all of them. Block {last}: {why.rstrip('.')}. "
+                f"{diverged if self.failed else 'It is the source that needs mending'}; blocks that are done are kept"
             )
 
     def _fit_within_memory(self, batch: list[int]) -> None:
