@@ -121,7 +121,8 @@ def test_objects_are_verified_and_what_is_wrong_goes(remote, s3):
     (one,) = read_json(remote.paths.verification)["findings"]
     assert one["file"] == f"s3://{BUCKET}/{IMAGE}/{damaged}"
     assert s3.files(IMAGE).keys() == before.keys() - {damaged}
-    assert remote.stage("blend") == 0
+    for stage in ("blend", "finish"):
+        assert remote.stage(stage) == 0
     assert s3.files(IMAGE) == before
     assert remote.stage("verify") == 0
 
