@@ -2,157 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from elements import Elements, loads
 from report_example import block_table, cube, example, slices, volumes
 
-from isofield.report.content import Cube, ReportContent, Slice, Stage, loss_curve, spectrum_curve
+from isofield.report.content import Cube, ReportContent, Slice, loss_curve
 from isofield.report.cubes import atlas, cube_view, cut
 from isofield.report.glossary import text
 from isofield.report.page import build_page, duration, verdict
 from isofield.report.spec import ReportSpec
-
-HOSTILE = "\"'></script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}$x_1$"
-
-
-class Elements(HTMLParser):
-    """Every start tag with its attributes, and the text of scripts and styles."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {"script": [], "style": [], "title": [], "h1": []}
-        self._open: str | None = None
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._open = tag if tag in self.texts else None
-        if self._open:
-            self.texts[tag].append("")
-
-    def handle_data(self, data: str) -> None:
-        if self._open:
-            self.texts[self._open][-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = None
-
-    def data(self, element: str) -> dict:
-        """The JSON in the script of that id."""
-        ids = [attributes.get("id") for attributes in self.named("script")]
-        return json.loads(self.texts["script"][ids.index(element)])
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def loads(html: str) -> list[str]:
-    """Addresses a browser would fetch for this page."""
-    elements = Elements(html)
-    wanted = [
-        value or ""
-        for _, attributes in elements.tags
-        for name, value in attributes.items()
-        if name in ("src", "href", "srcset", "data", "action", "xlink:href", "poster", "background")
-    ]
-    styles = elements.texts["style"] + [a["style"] or "" for _, a in elements.tags if "style" in a]
-    wanted += [style for style in styles if "@import" in style or "url(" in style.replace("url(#", "")]
-    return [address for address in wanted if not address.startswith(("data:", "#"))]
-
-
-def runs(html: str) -> list[str]:
-    """Scripts and inline event handlers a browser would run, the page's own script left out."""
-    elements = Elements(html)
-    kinds = [attributes.get("type") for attributes in elements.named("script")]
-    own = elements.texts["script"][-1:]
-    scripts = [t for t, kind in zip(elements.texts["script"], kinds, strict=True) if kind != "application/json"]
-    handlers = [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
-    return [script for script in scripts if script not in own] + handlers
-
-
-def test_page_loads_nothing(content: ReportContent) -> None:
-    html = build_page(content)
-    assert loads(html) == []
-    assert not Elements(html).named("iframe")
-
-
-def test_the_check_above_finds_what_is_loaded(content: ReportContent) -> None:
-    html = build_page(content)
-    for planted in (
-        '<script src="https://cdn.example/x.js"></script>',
-        '<link rel="stylesheet" href="style.css">',
-        "<style>@import 'x.css';</style>",
-        '<p style="background: url(https://example.org/x.png)">',
-    ):
-        assert len(loads(html.replace("</main>", planted + "</main>"))) == 1, planted
-
-
-def test_policy_allows_our_script_only(content: ReportContent) -> None:
-    elements = Elements(build_page(content))
-    (policy,) = [a["content"] for a in elements.named("meta") if a.get("http-equiv") == "Content-Security-Policy"]
-    script = elements.texts["script"][-1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    assert "default-src 'none'" in policy
-    assert "connect-src" not in policy
-
-
-def hostile_content(content: ReportContent) -> ReportContent:
-    blocks = content.blocks.assign(message=HOSTILE, state=HOSTILE, block_id=HOSTILE)
-    frequency = np.linspace(0.1, 0.5, 5)
-    return replace(
-        content,
-        run_name=HOSTILE,
-        spec=ReportSpec(title=HOSTILE),
-        summary=[HOSTILE],
-        facts=[(HOSTILE, HOSTILE)],
-        methods={HOSTILE: {"psnr_db": 1.0}, "isotropic": {"psnr_db": 2.0}},
-        figures={HOSTILE: 1.0},
-        warnings=[HOSTILE],
-        blocks=blocks,
-        slices=[Slice("ZX", 3, {HOSTILE: np.eye(8), "isotropic": np.eye(8)})],
-        curves=[
-            replace(
-                spectrum_curve(frequency, {HOSTILE: frequency, "b": frequency}),
-                title=HOSTILE,
-                caption=HOSTILE,
-            )
-        ],
-        cubes=[replace(content.cubes[0], label=HOSTILE)],
-        stages=[Stage(HOSTILE, 1, 1.0)],
-        cost=[HOSTILE],
-        verdict=HOSTILE,
-        viewer_state={HOSTILE: HOSTILE},
-        config_yaml=HOSTILE,
-        provenance={HOSTILE: HOSTILE},
-        citations=[HOSTILE],
-    )
-
-
-def test_nothing_injects(content: ReportContent) -> None:
-    html = build_page(hostile_content(content))
-    assert runs(html) == []
-    assert loads(html) == []
-    assert Elements(html).texts["title"] == [f"{HOSTILE} · isofield report"]
-    assert Elements(html).texts["h1"] == [HOSTILE]
-    blocks = Elements(html).data("block-data")
-    assert blocks["rows"][0][blocks["columns"].index("message")] == HOSTILE
-
-
-def test_the_check_above_finds_injection(content: ReportContent) -> None:
-    html = build_page(content)
-    injected = html.replace("</main>", f"<p>{HOSTILE}</p></main>")
-    assert runs(html) == []
-    assert runs(injected) == ["alert(1)", "onerror"]
 
 
 def test_pictures_tables_and_charts_have_words(content: ReportContent) -> None:

@@ -74,6 +74,7 @@ def test_a_block_of_default_kind_keeps_its_promise(tmp_path, detail):
     assert peak_bytes(run, "fit") <= promised(run, "fit")
 
 
+@pytest.mark.slow
 def test_metrics_of_a_large_block_keep_their_promise(tmp_path):
     """One block of 160^3, with truth: here the arrays weigh."""
     large = {

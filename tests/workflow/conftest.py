@@ -22,12 +22,15 @@ from isofield.status import fitted_store
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = {
-    "run": {"name": "small", "keep_fields": True},
-    "source": {"path": "phantom:tissue?shape=64,96,96", "simulate": {"factor": 4}},
-    "blocks": {"write_vox": 48, "context_vox": 8, "overlap_vox": 4},
-    "prior": {"steps": 150, "warmup_steps": 10, "batch": 8, "channels": [16, 24], "checkpoint_every_s": 1},
-    "fit": {"blocks_per_job": 4, "steps": 120},
-    "output": {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 9, "pyramid_min_vox": 32},
+    "run": {"name": "small", "keep_fields": True, "threads_per_job": 1},
+    "source": {"path": "phantom:tissue?shape=64,64,64", "simulate": {"factor": 4}},
+    "blocks": {"write_vox": 32, "context_vox": 8, "overlap_vox": 4},
+    "prior": {"steps": 150, "warmup_steps": 10, "batch": 8, "channels": [16, 16], "patch_vox": 32, "checkpoint_every_s": 1},
+    "field": {"strides_vox": [2, 4], "features": [4, 4], "hidden": 16},
+    "fit": {"blocks_per_job": 4, "steps": 120, "batch_blocks": 1},
+    "output": {"chunk_vox": 16, "shard_vox": 32, "shards_per_job": 4, "pyramid_min_vox": 32},
+    "quality": {"n_spectrum_cubes": 2, "spectrum_cube_vox": 32, "seam_reach_vox": 12},
+    "report": {"n_slices": 1},
 }
 
 

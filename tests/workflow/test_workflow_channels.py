@@ -81,6 +81,7 @@ def test_both_channels_end_in_one_image(both):
     assert "Nothing to be done" in both.snakemake()
 
 
+@pytest.mark.slow
 def test_a_channel_is_what_a_run_of_it_alone_makes(both, fresh_nucleus):
     for channel in (0, 1):
         fresh_nucleus.config["run"]["name"] = f"alone-{channel}"
@@ -114,6 +115,7 @@ def test_what_is_lost_of_one_channel_is_made_again_and_the_other_left_alone(both
     assert len(kept) > 20
 
 
+@pytest.mark.slow
 def test_a_killed_job_of_one_channel_is_ended_later_and_the_other_left_alone(both, fresh_nucleus):
     shutil.copy2(both.folder / "nucleus.ome.tif", fresh_nucleus.folder / "nucleus.ome.tif")
     other, one = (RunPaths(fresh_nucleus.run / f"channel-{channel}") for channel in (0, 1))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+
+import pytest
 
 
 def refitted(before: dict[int, float], after: dict[int, float]) -> set[int]:
@@ -56,6 +59,11 @@ def test_killed_twice_while_fitting_and_once_while_training_it_ends_with_the_sam
     assert "goes on from step" in (fresh.run / "logs" / "train.log").read_text()
     ours, theirs = (json.loads((w.run / "metrics.json").read_text()) for w in (fresh, finished))
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_fields_that_are_not_kept_are_fitted_again_below_a_lost_shard(finished, fresh):
+    shutil.copytree(finished.folder, fresh.folder, dirs_exist_ok=True)
     # The same configuration, but fields are not to be kept: they go, and nothing else happens.
     fresh.config["run"]["keep_fields"] = False
     assert fresh.planned() == {"report", "tidy"}, "the page shows the whole configuration"
