@@ -12,7 +12,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 help:
 	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
 	@echo "make test      the default tests, real Snakemake runs among them (about 25 minutes on 2 cores)"
-	@echo "make test-slurm  the workflow on a SLURM of two nodes that the tests start (about 8 minutes on 2 cores)"
+	@echo "make test-slurm  the workflow on a SLURM of two nodes that the tests start (about 10 minutes on 2 cores)"
 	@echo "make test-faults  kills, damages and starves the stages, and writes what came of it into docs/reliability.md"
 	@echo "make soak      200 blocks under random kills for 20 minutes, compared with an undisturbed run"
 	@echo "make test-all  the slow tests too"
