@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from isofield.config import SECTIONS, Config, Sections, load_sections, make_config
 from isofield.errors import InputError
 from isofield.stages import SECTIONS_READ
-
-MINIMAL = {"run": {"name": "a"}, "source": {"path": "phantom:tissue"}}
-
-
-def changed(**sections: object) -> dict[str, object]:
-    """The minimal configuration with some sections merged in."""
-    merged = dict(MINIMAL)
-    for name, values in sections.items():
-        merged[name] = {**MINIMAL.get(name, {}), **values} if isinstance(values, dict) else values
-    return merged
+from test_config import MINIMAL, changed
 
 
 def test_a_section_that_was_not_declared_cannot_be_read():

@@ -12,7 +12,7 @@ from browser import NEUROGLANCER_READY, Browser
 from ome_pair import BARS, SHAPE, VOXEL_NM, write_pair
 from PIL import Image
 from report_example import block_table
-from test_report_page import HOSTILE, hostile_content
+from test_report_safety import HOSTILE, hostile_content
 
 from isofield.report.content import ReportContent
 from isofield.report.neuroglancer import BASE, viewer_state
