@@ -80,8 +80,10 @@ def test_a_point_has_one_world_position_on_every_level_for_every_reader(image, n
         assert np.abs(centre * level.scale + ORIGIN - SPOT_NM).max() > 0.4 * max(VOXEL)
 
 
-def test_all_readers_and_validators_agree(image, capsys):
-    assert main(["check-readers", str(image), "--json"]) == 0
+def test_all_readers_and_validators_agree(image, capsys, monkeypatch):
+    # As it is typed: from where one is.
+    monkeypatch.chdir(image.parent)
+    assert main(["check-readers", image.name, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in found] == [*readers.READERS, *readers.VALIDATORS]
     assert {one["agrees"] for one in found} == {True}, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -135,7 +136,8 @@ def check_readers(image: Store) -> list[Check]:
     """Ask all readers and validators. Raises InputError for an image that is not on this machine, or none at all."""
     if is_remote(image):
         raise InputError("RUN", str(image), "lies in an object store", "Copy it here; readers differ in how they reach one")
-    path = str(image)
+    # Some of them take addresses, which know of no working directory.
+    path = os.path.abspath(image)
     wanted = _written(path)
     checks = [_asked(name, "reader", lambda read=read: _compare(read(path), wanted)) for name, read in READERS.items()]
     return checks + [_asked(name, "validator", lambda one=one: _accepts(one, path)) for name, one in VALIDATORS.items()]
