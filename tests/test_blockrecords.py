@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from isofield.blockrecords import BlockRecord, RecordStore
 from isofield.records import fingerprint, sha256_file, sweep_partials, write_bytes_atomic
+from test_records import python
 
 FINGERPRINT = fingerprint("geometry", 1)
 PAYLOAD = bytes(range(256)) * 64
@@ -19,12 +18,6 @@ PAYLOAD = bytes(range(256)) * 64
 
 def record_of(block_id: int, state: str = "done", store_fingerprint: str = FINGERPRINT) -> BlockRecord:
     return BlockRecord(block_id=block_id, state=state, fingerprint=store_fingerprint, seconds=1.5, stats={"loss": 0.25})
-
-
-def python(script: str, *args: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, *map(str, args)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def is_whole(store: RecordStore, block_id: int) -> bool:

@@ -107,6 +107,12 @@ def test_channels_are_named_as_the_configuration_names_them(init, at_home, typed
     assert re.search(r"result +18 x 40 x 48 voxels", said)
 
 
+def test_a_name_that_cannot_be_is_refused_before_a_file_is_written(init, at_home):
+    status, said, text = init(ome_tiff(at_home / "a.ome.tif", **SIZES), "--name", "a/b")
+    assert (status, text) == (2, "")
+    assert "run.name" in said
+
+
 @pytest.mark.parametrize(
     ("typed", "limit"), [("first", "is no number"), ("0,3", "has 3 channels"), ("1,1", "names a channel twice")]
 )

@@ -76,8 +76,9 @@ def draft(source: SourceSpec, name: str | None = None) -> Draft:
     size_nm = source.voxel_size_nm or (tuple(float(v) for v in stored.size.nm) if stored.size.nm else None)
     layout = refused = minutes = None
     if size_nm and "source.channel" not in asked:
+        config = make_config({"run": {"name": name}, "source": source.model_dump()})
         try:
-            units = units_of(make_config({"run": {"name": name}, "source": source.model_dump()}))
+            units = units_of(config)
             # All channels have one geometry.
             layout = lay_out(units[0].config, units[0].volume)
             minutes = _duration(units, layout)
@@ -220,7 +221,7 @@ def _of_array(found: dict[str, Any]) -> str:
 
 def _channel(source: SourceSpec, found: dict[str, Any], asked: dict[str, str]) -> list[str]:
     if source.channel is not None:
-        return [f"  channel: {_scalar(list(source.channel) if isinstance(source.channel, tuple) else source.channel)}"]
+        return [f"  channel: {_scalar(source.channel)}"]
     if "source.channel" not in asked:
         return []
     n = found["n_channels"]
