@@ -41,6 +41,13 @@ def nothing(folder: Path) -> None:
     """No volume at all."""
 
 
+def at(path: str, **keys: object) -> dict[str, dict[str, object]]:
+    return {"source": {"path": path, **keys}}
+
+
+TIF, ZARR, IMAGE = at("volume.tif"), at("volume.zarr"), at("image.zarr", voxel_size_nm=None)
+
+
 @dataclass(frozen=True)
 class Case:
     """Input in a folder of its own, which is the working directory; a key of `config` replaces BASE's, section by section.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .case import Case
-from .cases_files import IMAGE, ZARR, at
+from .case import IMAGE, ZARR, Case, at
 from .volumes import array, h5, image, slices, tiff, tissue, without
 
 

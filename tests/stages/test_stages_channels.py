@@ -10,68 +10,19 @@ import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
 import pytest
-import tifffile
 import yaozarrs
 import zarr
+from channel_runs import NAMES, several, units
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from scipy.ndimage import gaussian_filter
 from tiny_run import TinyRun, times
 
 from isofield.cli import main
-from isofield.errors import InputError
 from isofield.geometry import Roi
 from isofield.omezarr.labels import location
 from isofield.omezarr.store import read_region
 from isofield.paths import ChannelOf
 from isofield.recovery import withdraw_false_joint, withdraw_false_records
-from isofield.stages import JOINT_SECTIONS_READ
-from isofield.units import units_of
-
-NAMES = ("DNA", "lamin")
-UNIT_STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report")
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory) -> Path:
-    """An OME-TIFF of two channels that have nothing in common, 12 sections of 32 nm with pixels of 8 nm."""
-    rng = np.random.default_rng(0)
-    smooth = gaussian_filter(rng.normal(size=(2, 12, 64, 64)), (0, 1, 3, 3))
-    grey = (smooth / np.abs(smooth).max() * [[[[90]]], [[[120]]]] + 128).astype(np.uint8)
-    path = tmp_path_factory.mktemp("stack") / "two.ome.tif"
-    sizes = {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", (32, 8, 8), strict=True)}
-    units = {f"PhysicalSize{axis}Unit": "nm" for axis in "XYZ"}
-    tifffile.imwrite(path, grey, metadata={"axes": "CZYX", **sizes, **units, "Channel": {"Name": list(NAMES)}})
-    return path
-
-
-def several(results: Path, stack: Path, **sections) -> TinyRun:
-    source = {"path": str(stack), "channel": "all", "simulate": None} | sections.pop("source", {})
-    return TinyRun.at(results, source=source, **sections)
-
-
-def units(run: TinyRun) -> list[TinyRun]:
-    return [TinyRun(unit.config) for unit in units_of(run.config)]
-
-
-def finish(run: TinyRun) -> TinyRun:
-    """All stages of all channels, then what they have in common."""
-    made = units(run)
-    for unit in made:
-        for stage in UNIT_STAGES:
-            assert unit.stage(stage) == 0, stage
-    for stage in ("join", "overview"):
-        assert made[0].stage(stage) == 0, stage
-    for unit in made:
-        for stage in ("verify", "tidy"):
-            assert unit.stage(stage) == 0, stage
-    return run
-
-
-@pytest.fixture(scope="session")
-def two(tmp_path_factory, stack) -> TinyRun:
-    """A finished run of both channels. Look, do not touch."""
-    return finish(several(tmp_path_factory.mktemp("two"), stack))
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +33,6 @@ def alone(tmp_path_factory, stack) -> list[TinyRun]:
         for stage in ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish"):
             assert run.stage(stage) == 0, stage
     return made
-
-
-@pytest.fixture
-def copied(two, tmp_path) -> TinyRun:
-    copy = two.changed(run={"results": str(tmp_path / "copy")})
-    shutil.copytree(two.paths.root, copy.paths.root)
-    return copy
 
 
 def shards(store: Path, channel: int | None = None) -> dict[str, bytes]:
@@ -267,84 +211,3 @@ def test_the_joint_record_is_withdrawn_with_what_it_was_made_from(copied):
     assert unit.paths.joined.exists()
     assert withdraw_false_joint(unit.paths, "another") == ["join.json"]
     assert not unit.paths.joined.exists()
-
-
-def test_status_and_export_take_the_folder_of_the_run(two, tmp_path, capsys):
-    root = str(two.paths.root)
-    assert main(["status", root]) == 0
-    text = capsys.readouterr().out
-    assert text.index("channel-0") < text.index("channel-1")
-    assert main(["status", root, "--json"]) == 0
-    assert [one["done"] for one in json.loads(capsys.readouterr().out)] == [8, 8]
-    image = two.paths.root / "isotropic.ome.zarr"
-    whole = read_region(ChannelOf(image, 1), 0, Roi((0, 0, 0), (48, 64, 64)))
-    for run, given in ((root, ["--channel", "1"]), (str(two.paths.root / "channel-1"), []), (str(image), ["--channel", "1"])):
-        out = tmp_path / "one.tif"
-        assert main(["export", run, "--to", str(out), "--overwrite", *given]) == 0
-        np.testing.assert_array_equal(tifffile.imread(out), whole)
-    capsys.readouterr()
-    for run, given, said in (
-        (root, [], "Choose one with --channel"),
-        (root, ["--channel", "2"], "has 2 channels"),
-        (str(image), [], "has 2 channels"),
-        (str(two.paths.root / "channel-1"), ["--channel", "0"], "Leave it out"),
-    ):
-        assert main(["export", run, "--to", str(tmp_path / "no.tif"), *given]) == 2
-        assert said in capsys.readouterr().err
-    assert main(["render", root, "--voxel-size-nm", "8", "--out", str(tmp_path / "r.ome.zarr")]) == 2
-    assert f"isofield render {root}/channel-0" in capsys.readouterr().err
-    assert main(["render", f"{root}/channel-1", "--voxel-size-nm", "16", "--out", str(tmp_path / "r.ome.zarr")]) == 0
-
-
-def test_a_run_whose_image_lies_elsewhere(tmp_path, stack):
-    run = several(tmp_path, stack, output={"path": str(tmp_path / "out.ome.zarr")})
-    made = units(run)
-    for unit in made:
-        for stage in ("plan", "train", "canvas"):
-            assert unit.stage(stage) == 0
-    claims = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "out.ome.zarr" / "regions").rglob("*.json"))
-    place = "0-48_0-64_0-64.json"
-    assert claims == [f"out.ome.zarr/regions/channel-{c}/{place}" for c in (0, 1)]
-    # Another run is refused the channels that this one makes; this one may change its own image.
-    other = units(run.changed(run={"name": "other"}))
-    assert [other[0].stage(stage) for stage in ("plan", "canvas")] == [0, 2]
-    changed = units(run.changed(output={"shard_vox": 16}))
-    for unit in changed:
-        assert unit.stage("plan") == unit.stage("canvas") == 0
-    assert zarr.open_array(tmp_path / "out.ome.zarr" / "0", mode="r").shards == (1, 16, 16, 16)
-
-
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"source": {"channel": [0, 2]}}, "has 2 channels, counted from 0, not 2"),
-        ({"source": {"channel": "all"}, "prior": {"channel": 2}}, "prior.channel"),
-    ],
-)
-def test_channels_that_are_not_there_are_refused(tmp_path, stack, sections, said):
-    with pytest.raises(InputError, match=said):
-        units_of(several(tmp_path, stack, **sections).config)
-
-
-def test_one_chosen_channel_is_a_run_as_ever(tmp_path, stack):
-    (one,) = units_of(several(tmp_path, stack, source={"channel": [1]}).config)
-    plain = several(tmp_path, stack, source={"channel": 1}).config
-    assert one.config == plain
-    assert one.paths.channel is None
-
-
-def test_a_folder_holds_runs_of_one_kind(tmp_path, stack, capsys):
-    run, whole = several(tmp_path, stack), tmp_path / "run.yaml"
-    whole.write_text(run.config.model_dump_json())
-    assert main(["plan", str(whole)]) == 0
-    assert sorted(path.parent.name for path in run.paths.root.glob("*/plan.json")) == ["channel-0", "channel-1"]
-    other = several(tmp_path / "single", stack, source={"channel": 0})
-    assert other.stage("plan") == 0
-    whole.write_text(several(tmp_path / "single", stack).config.model_dump_json())
-    assert main(["plan", str(whole)]) == 2
-    assert "holds a run of one channel" in capsys.readouterr().err
-
-
-def test_a_stage_of_all_channels_refuses_a_run_of_one(finished, capsys):
-    assert main(["join", finished.config.section_json(*JOINT_SECTIONS_READ["join"])]) == 2
-    assert "is for runs of several channels" in capsys.readouterr().err
