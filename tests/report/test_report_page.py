@@ -52,7 +52,7 @@ def test_unknown_figures_are_dashes_not_nan(content: ReportContent) -> None:
     html = build_page(replace(content, figures={"seam_score": math.nan, "residual_rms": 0.0}))
     tiles = html[html.index('class="tiles"') : html.index("</ul>", html.index('class="tiles"'))]
     assert "–" in tiles
-    assert "0.00 %" in tiles
+    assert "0.00\N{NO-BREAK SPACE}%" in tiles
     assert "nan" not in tiles
 
 
@@ -238,3 +238,8 @@ def test_the_viewer_offers_what_is_known() -> None:
     assert unknown["cubes"][0]["keys"] == ["measured", "linear", "isotropic", "residual"]
     assert set(unknown["limits"]) == {"residual"}
     assert cube_view([], 8.0, (0, 255), 128) is None
+
+
+def test_no_line_breaks_between_a_number_and_its_percent_sign(content: ReportContent) -> None:
+    page = build_page(replace(content, methods={}, verdict="it agrees to 9.8 % (noise: 10 %)"))
+    assert "it agrees to 9.8\N{NO-BREAK SPACE}% (noise: 10\N{NO-BREAK SPACE}%)" in page

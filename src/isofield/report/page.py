@@ -50,7 +50,9 @@ def _build(content: ReportContent, share: float) -> str:
     """The page with pictures and cubes of at most `share` of the sides that the settings allow."""
     picture_vox, cube_vox = (max(LEAST_SIDE_VOX, round(share * n)) for n in (content.spec.max_picture_vox, content.spec.cube_vox))
     window = _window(content, picture_vox)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_percent_unbroken
+    )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters |= {"number": glossary.text, "duration": duration, "size": size}
     script = _packaged("viewer.js") + _packaged("page.js")
@@ -82,6 +84,11 @@ def _build(content: ReportContent, share: float) -> str:
         total_seconds=sum(stage.seconds for stage in content.stages),
         glossary=_glossary(content, blocks),
     )
+
+
+def _percent_unbroken(value: object) -> object:
+    """Text that breaks no line between a number and its %; styles and script as they are."""
+    return value.replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value
 
 
 def verdict(methods: Mapping[str, Mapping[str, float]]) -> str:
