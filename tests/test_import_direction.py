@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
         *("blocks", "jobs", "bundling", "blend", "measurement", "intensity", "interpolation", "defects"),
         *("prior", "field", "quality", "phantom"),
     },
-    {"geometry"},
+    {"geometry", "optimisers"},
     {"spec", "errors", "speed"},
 ]
 """Rooms from the top of the house to its ground floor. A room is a module or a package directly below isofield."""

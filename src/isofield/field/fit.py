@@ -15,6 +15,7 @@ from isofield.field.block import BlockData
 from isofield.field.representation import Fields, X, Y, make_fields
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec, FitSpec
 from isofield.field.targets import Denoise, distillation_targets
+from isofield.optimisers import Adam
 
 PATIENCE = 8
 """Steps whose mean loss is compared with that of as many before, to see whether a field still improves."""
@@ -59,15 +60,13 @@ def fit_fields(
         if fields.over_interpolation:
             fields.start_at((targets[Y] + targets[X]) / 2 - base)
     # On a CPU the fused step rounds the last numbers of a tensor unlike the others, and which these are depends on the batch.
-    optimiser = torch.optim.Adam(fields.parameters(), lr=0.0, betas=(0.9, 0.95), fused=base.is_cuda)
+    optimiser = Adam(fields.parameters(), betas=(0.9, 0.95), fused=base.is_cuda)
     generators = [torch.Generator().manual_seed(b.seed % 2**63) for b in blocks]
     order = np.random.default_rng(0)
     total = spec.n_steps
     watch = Watch(fields, len(blocks), total)
     last = torch.zeros(2, len(blocks), device=device)
     for step in range(total):
-        for group in optimiser.param_groups:
-            group["lr"] = spec.rate * step_scale * _decay(step, total)
         axis = Y if step % 2 == 0 else X
         width = fields.shape[axis]
         count = max(1, round(width * spec.slice_share))
@@ -82,9 +81,9 @@ def fit_fields(
         else:
             prior = _score_distillation(rendered, denoise, spec, generators)
         loss = spec.data_weight * data + spec.prior_weight * prior
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.sum().backward()
-        optimiser.step()
+        optimiser.step(spec.rate * step_scale * _decay(step, total))
         running = torch.from_numpy(watch.running).to(device)
         last = torch.where(running, torch.stack([data, prior]).detach(), last)
         watch.see(step, loss.detach().cpu().numpy())

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from isofield.errors import InputError
+from isofield.optimisers import MOMENTS
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.spec import NOT_TRAINED_BY, PriorSpec
 from isofield.prior.training import TrainingState, make_optimiser
@@ -113,13 +114,11 @@ def resume_training(path: Path, fingerprint: str, spec: PriorSpec, device: torch
     average.load_state_dict(_under(tensors, "average/"))
     optimiser = make_optimiser(denoiser)
     for name, parameter in denoiser.named_parameters():
-        moments = {k: tensors.get(f"moment/{k}/{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
-        if all(value is not None for value in moments.values()):
-            # The fused optimiser goes through memory: moments must lie there as their parameter does.
-            optimiser.state[parameter] = {
-                key: value.to(device) if key == "step" else torch.empty_like(parameter).copy_(value)
-                for key, value in moments.items()
-            }
+        moments = {key: tensors[f"moment/{key}/{name}"] for key in MOMENTS if f"moment/{key}/{name}" in tensors}
+        # The fused step goes through memory: moments must lie there as their parameter does.
+        optimiser.state[parameter] = {
+            key: value.to(device) if key == "step" else torch.empty_like(parameter).copy_(value) for key, value in moments.items()
+        }
     losses = [(int(step), total, mean) for step, total, mean in about["losses"]]
     # States of earlier versions lack them.
     running = [(total, mean) for total, mean in about.get("running", ())]

@@ -55,7 +55,10 @@ class PriorSpec(Spec):
     steps: NonNegativeInt = Field(8000, description="training steps; 0: the prior in prior.init is used as it is")
     batch: PositiveInt = Field(10, description="patches per training step")
     patch_vox: int = Field(80, ge=16, multiple_of=8, description="side of a training patch in lateral voxels")
-    learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate (Adam); cosine decay to zero")
+    learning_rate: PositiveFloat = Field(
+        4e-3,
+        description="peak learning rate (Muon for the kernels inside the network, Adam for the rest); cosine decay to zero",
+    )
     warmup_steps: PositiveInt = Field(100, description="steps over which the learning rate rises from zero")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="decay per step of the averaged weights that are kept")
     posterior_mean_share: float = Field(

@@ -30,7 +30,7 @@ from isofield.stages.device import choose_device
 from isofield.stages.sampling import require_learnable, sample_crops
 from isofield.stages.stopping import StoppedError, StopRequest
 
-PRIOR_CODE = 3
+PRIOR_CODE = 4
 """Raised whenever a change of the training code changes what it produces."""
 LOSS_HEADER = "step,loss,posterior_mean_loss"
 

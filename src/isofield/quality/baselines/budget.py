@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isofield.optimisers import Muon
+
 N_TIMED_STEPS = 15
 MAX_GRADIENT_NORM = 1.0
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,7 +23,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Adam with a linear rise and half a cosine of the learning rate, and an average of the weights that is kept."""
+    """Muon, as for the prior; linear rise and half a cosine of the learning rate; an average of the weights, which is kept."""
 
     learning_rate: float
     warmup_steps: int
@@ -68,15 +70,13 @@ def train_within(
 
 def _steps(network: nn.Module, loss: Callable[[int], Tensor], recipe: Recipe, steps: int, average: nn.Module | None):
     """Train `network` in place, keeping the average of its weights in `average`; yields after each step."""
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.99))
+    optimiser = Muon(network.parameters(), betas=(0.9, 0.99), fused=True)
     for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate(step, step / steps)
         value = loss(step)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
-        optimiser.step()
+        optimiser.step(recipe.rate(step, step / steps))
         if average is not None:
             with torch.no_grad():
                 decay = min(recipe.ema_decay, (1 + step) / (10 + step))
