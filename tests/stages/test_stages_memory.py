@@ -65,7 +65,7 @@ BIG = {
 }
 
 
-@pytest.mark.parametrize("detail", [0.0, 1.0])
+@pytest.mark.parametrize("detail", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_block_of_default_kind_keeps_its_promise(tmp_path, detail):
     """Network and field as they are by default, one block of 96^3: here the arrays weigh, not the interpreter."""
     run = TinyRun.at(tmp_path, **{**BIG, "fit": {**BIG["fit"], "detail": detail}})

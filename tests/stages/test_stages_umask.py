@@ -22,7 +22,7 @@ def odd_modes(root: Path, umask: int) -> dict[str, str]:
     return wrong
 
 
-@pytest.mark.parametrize("umask", [0o002, 0o027], ids="{:03o}".format)
+@pytest.mark.parametrize("umask", [pytest.param(0o002, marks=pytest.mark.slow, id="002"), pytest.param(0o027, id="027")])
 def test_every_file_of_a_run_has_the_mode_that_the_umask_says(umask, tmp_path):
     before = os.umask(umask)
     try:
