@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from gs_server import GsServer, running_gs
 from s3_server import S3Server, running_s3
 
 
@@ -42,3 +43,25 @@ def s3(s3_server, monkeypatch) -> S3Server:
         monkeypatch.setenv(name, value)
     remote._has_s3_credentials.cache_clear()
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def gs_server():
+    """A running server of Google Cloud Storage with an empty bucket, for all tests of a session."""
+    with running_gs() as server:
+        yield server
+
+
+@pytest.fixture
+def gs(gs_server, monkeypatch) -> GsServer:
+    """The same for Google Cloud Storage."""
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    for name, value in gs_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return gs_server
+
+
+@pytest.fixture(params=["s3", "gs"])
+def store(request) -> S3Server | GsServer:
+    """Either of the two."""
+    return request.getfixturevalue(request.param)

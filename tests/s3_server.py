@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-SECRET = "planted/secret+that-must-not-be-found"
-BUCKET = "volumes"
+from object_stores import BUCKET, SECRET, answering
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,9 @@ class S3Server:
             region_name="us-east-1",
         )
 
+    def uri(self, key: str, bucket: str = BUCKET) -> str:
+        return f"s3://{bucket}/{key}"
+
     def put(self, files: dict[str, bytes], prefix: str) -> None:
         client = self.client()
         for key, content in files.items():
@@ -62,39 +59,24 @@ class S3Server:
                 found[about["Key"].removeprefix(f"{prefix}/")] = body
         return found
 
+    def remove(self, key: str) -> None:
+        self.client().delete_object(Bucket=BUCKET, Key=key)
+
+    def array(self, key: str):
+        """The Zarr array there, as zarr and s3fs read it by themselves."""
+        import zarr
+
+        return zarr.open_array(self.uri(key), mode="r", storage_options={"endpoint_url": self.address})
+
 
 @contextmanager
 def running_s3(n_unchecked: int | None = None) -> Iterator[S3Server]:
     """A server with one bucket. n_unchecked: number of requests after which it asks who is calling; None: never."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     if n_unchecked is not None:
         environment["INITIAL_NO_AUTH_ACTION_COUNT"] = str(n_unchecked)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    server = S3Server(f"http://127.0.0.1:{port}")
-    try:
-        _wait(server.address, process)
+    command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p"]
+    with answering(command, environment, health="/moto-api/") as address:
+        server = S3Server(address)
         server.client().create_bucket(Bucket=BUCKET)
         yield server
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait(address: str, process: subprocess.Popen, timeout_s: float = 300) -> None:
-    begun = time.monotonic()
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/moto-api/", timeout=30).close()
-            return
-        except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, "the S3 server did not start"
-            assert time.monotonic() - begun < timeout_s, "the S3 server does not answer"
-            time.sleep(0.1)

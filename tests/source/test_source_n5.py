@@ -16,7 +16,7 @@ from isofield.errors import InputError
 from isofield.report.server import serve
 from isofield.source import open_source
 from isofield.source.probe import probe
-from s3_server import BUCKET
+from object_stores import files_of
 
 NM = {"pixelResolution": {"dimensions": [4.7, 4.6, 50.0], "unit": "nm"}}
 
@@ -136,14 +136,14 @@ def test_only_what_is_asked_for_is_read(tmp_path, ramp, spec):
         volume.data.compute()
 
 
-def test_n5_reads_alike_from_s3_and_over_http(tmp_path, ramp, spec, s3):
+def test_n5_reads_alike_from_object_stores_and_over_http(tmp_path, ramp, spec, s3, gs):
     write(tmp_path / "a.n5", ramp)
-    files = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    s3.put(files, "n5")
-    for uri in (f"s3://{BUCKET}/n5/a.n5", f"n5://s3://{BUCKET}/n5/a.n5/volume/s0"):
-        volume = open_source(spec(uri))
-        reads_as(volume, ramp)
-        assert s3.key not in str(volume.info.identity)
+    for server in (s3, gs):
+        server.put(files_of(tmp_path), "n5")
+        for uri in (server.uri("n5/a.n5"), f"n5://{server.uri('n5/a.n5/volume/s0')}"):
+            volume = open_source(spec(uri))
+            reads_as(volume, ramp)
+            assert s3.key not in str(volume.info.identity)
     with serve(tmp_path) as server:
         reads_as(open_source(spec(f"{server.address}/a.n5/volume")), ramp)
         with pytest.raises(InputError, match="does not list"):

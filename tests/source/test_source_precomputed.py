@@ -12,7 +12,7 @@ from isofield.errors import InputError
 from isofield.report.server import serve
 from isofield.source import open_source
 from isofield.source.probe import probe
-from s3_server import BUCKET
+from object_stores import files_of
 
 OFFSET = (3, 20, 100)
 
@@ -86,10 +86,11 @@ def test_only_what_is_asked_for_is_read(tmp_path, ramp, spec):
         volume.data.compute()
 
 
-def test_precomputed_reads_alike_from_s3_and_over_http(tmp_path, ramp, spec, s3):
+def test_precomputed_reads_alike_from_object_stores_and_over_http(tmp_path, ramp, spec, s3, gs):
     by_hand(tmp_path / "a", ramp[None], n_scales=2)
-    s3.put({p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}, "pre")
-    reads_as(open_source(spec(f"s3://{BUCKET}/pre/a")), ramp)
+    for server in (s3, gs):
+        server.put(files_of(tmp_path), "pre")
+        reads_as(open_source(spec(server.uri("pre/a"))), ramp)
     with serve(tmp_path) as server:
         reads_as(open_source(spec(f"precomputed://{server.address}/a")), ramp)
         assert probe(spec(f"{server.address}/a/scale1")).shape == (1, 5, 4, 6)

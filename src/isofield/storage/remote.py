@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ DESCRIBES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of files that say what an array or a group of Zarr is."""
 _ONE_PUT_BYTES = 2**32
 """Files up to this size are one request, of which S3 takes 5 GiB; a larger one comes in parts and appears with the last."""
+_N_DELETED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,28 @@ class RemotePlace:
         return None
 
     def write(self, key: str, data: bytes) -> None:
-        try:
-            with self.reporting(key):
+        with self.reporting(key):
+            if self._scheme == "gs":
+                from isofield.storage import gcs
+
+                gcs.put(self._fs, self.locate(key), data)
+            else:
                 self._fs.pipe_file(self.locate(key), data, chunksize=_ONE_PUT_BYTES)
-        except FileNotFoundError:
-            # Of what is written only the bucket can be missing; GCS does not say so.
-            raise self._no_bucket(key) from None
 
     def delete(self, keys: Iterable[str]) -> None:
-        if paths := [self.locate(key) for key in keys]:
-            with self.reporting(""):
-                self._fs.rm(paths)
+        # One by one: to delete many at once, fsspec takes `*`, `?` and `[` in their names for patterns.
+        with ThreadPoolExecutor(_N_DELETED_AT_ONCE) as pool:
+            list(pool.map(self._delete, keys))
+
+    def _delete(self, key: str) -> None:
+        with suppress(FileNotFoundError), self.reporting(key):
+            self._fs.rm_file(self.locate(key))
 
     def keys(self) -> list[str]:
         root = self._fs._strip_protocol(self.uri)
         with suppress(FileNotFoundError), self.reporting(""):
-            return sorted(path.removeprefix(f"{root}/") for path in self._fs.find(root) if path.startswith(f"{root}/"))
+            found = [path.removeprefix(f"{root}/") for path in self._fs.find(root) if path.startswith(f"{root}/")]
+            return sorted(key for key in found if key and not key.endswith("/"))
         return []
 
     def folders(self) -> list[str]:
@@ -86,14 +94,20 @@ class RemotePlace:
             limit = "is on a web server, which does not list what a folder holds"
             raise RefusedError(self.setting, self.uri, limit, f"Give the address of the array, or image, inside {self.setting}")
         with suppress(FileNotFoundError), self.reporting(""):
-            found = self._fs.ls(self.uri, detail=True)
-            return sorted(posixpath.basename(entry["name"].rstrip("/")) for entry in found if entry["type"] == "directory")
+            names = [entry["name"] for entry in self._inside() if entry["type"] == "directory"]
+            return sorted(posixpath.basename(name.rstrip("/")) for name in names)
         return []
 
     def empty(self) -> bool:
         with suppress(FileNotFoundError), self.reporting(""):
-            return not self._fs.ls(self.uri, detail=False)
+            return not self._inside()
         return True
+
+    def _inside(self) -> list[dict]:
+        """Files and folders directly inside, without the empty object by which consoles make a folder."""
+        root = self._fs._strip_protocol(self.uri)
+        markers = (root, "directory"), (f"{root}/", "file")
+        return [entry for entry in self._fs.ls(self.uri, detail=True) if (entry["name"], entry["type"]) not in markers]
 
     def replace(self, files: Mapping[str, bytes]) -> None:
         """In an order after which any interruption leaves a place that says what it is and visibly lacks what is in it."""
@@ -153,10 +167,12 @@ class RemotePlace:
         except InputError:
             raise
         except FileNotFoundError as error:
-            if "bucket does not exist" in str(error):
+            if "bucket does not exist" in str(error) or self._lacks_bucket():
                 raise self._no_bucket(key) from None
             raise
-        except _failures(self._scheme) as error:
+        except Exception as error:
+            if not _is_failure(error, self._scheme):
+                raise
             if isinstance(error, PermissionError) or _code(error) in ("401", "403"):
                 remedy = _CREDENTIALS[self._scheme]
                 raise RefusedError(self.setting, where, "the server does not permit it", remedy) from None
@@ -164,10 +180,22 @@ class RemotePlace:
             remedy = "Check the network" + self._or_endpoint
             raise InputError(self.setting, where, limit, remedy) from None
 
+    def _lacks_bucket(self) -> bool:
+        """Of GCS this must be asked: of a bucket that is not there it says no more than of an object."""
+        if self._scheme != "gs":
+            return False
+        from isofield.storage import gcs
+
+        return gcs.lacks_bucket(self._fs, self._bucket)
+
     def _no_bucket(self, key: str) -> InputError:
-        limit = f"there is no bucket {self.uri.split('/')[2]}"
+        limit = f"there is no bucket {self._bucket}"
         remedy = f"Correct {self.setting}, or make the bucket{self._or_endpoint}"
         return InputError(self.setting, self.locate(key), limit, remedy)
+
+    @property
+    def _bucket(self) -> str:
+        return self.uri.split("/")[2]
 
     @property
     def _or_endpoint(self) -> str:
@@ -190,6 +218,10 @@ class RemotePlace:
         try:
             import fsspec
 
+            if self._scheme == "gs":
+                from isofield.storage import gcs
+
+                return gcs.Client(asynchronous=asynchronous, use_listings_cache=False)
             anonymous = {"anon": True} if self.anonymous else {}
             return fsspec.filesystem(self.uri.partition(":")[0], asynchronous=asynchronous, use_listings_cache=False, **anonymous)
         except ImportError as error:
@@ -211,22 +243,24 @@ def _code(error: Exception) -> str:
     response = getattr(error.__cause__, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
+    # gcsfs has no class and no attribute for it.
+    if str(error).startswith("Forbidden: "):
+        return "403"
     return str(getattr(error, "status", getattr(error, "code", "")))
 
 
-def _failures(scheme: str) -> tuple[type[Exception], ...]:
-    """What the libraries behind a scheme raise when a request fails."""
+def _is_failure(error: Exception, scheme: str) -> bool:
+    """Whether the libraries behind a scheme raise this when a request fails."""
     from aiohttp import ClientError
 
+    if scheme == "gs":
+        from isofield.storage import gcs
+
+        return gcs.is_failure(error)
     failures: tuple[type[Exception], ...] = (OSError, ClientError)
     if scheme == "s3":
         from botocore.exceptions import BotoCoreError
         from botocore.exceptions import ClientError as S3Error
 
         failures += (BotoCoreError, S3Error)
-    if scheme == "gs":
-        from gcsfs.retry import HttpError
-        from google.auth.exceptions import GoogleAuthError
-
-        failures += (HttpError, GoogleAuthError)
-    return failures
+    return isinstance(error, failures)
