@@ -187,12 +187,19 @@ def test_pip_installs_the_checkout_from_the_conda_environment(tmp_path):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_copy_what_is_there_and_install_what_is_pinned(recipe):
-    """They cannot be built where there is no container engine; what they name is compared with what is here."""
+    """They cannot be built where there is no container engine; what they name is compared with what is here.
+
+    Cores come from the profile, which snakemake looks for beside the Snakefile that it is given.
+    """
     text = RECIPES[recipe]
     copied = {word for line in re.findall(r"^COPY (.+) \S+$", text, flags=re.MULTILINE) for word in line.split()}
     copied |= set(re.findall(r"^    (\S+) /opt/isofield/\S+$", text, flags=re.MULTILINE))
-    assert {"src", "workflow", "Snakefile", "config", "envs", "pyproject.toml"} <= copied
+    assert {"src", "workflow", "config", "envs", "pyproject.toml"} <= copied
     assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+    snakefile = Path(re.search(r"--snakefile /opt/isofield/(\S+)", text)[1])
+    assert snakefile.parts[0] in copied
+    assert (REPOSITORY / snakefile).is_file()
+    assert (REPOSITORY / snakefile.parent / "profiles" / "default").resolve().is_relative_to(REPOSITORY / snakefile.parts[0])
     python = re.search(r"python:(3\.\d+)-slim", text)[1]
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
     extras = re.search(r"--editable '/opt/isofield\[(.+)\]'", text)[1].split(",")
