@@ -33,8 +33,8 @@ def test_adam_is_that_of_torch_to_the_last_bit(fused):
     for step in range(20):
         rate = 0.01 / (1 + step)
         reference.param_groups[0]["lr"] = rate
-        for model, optimiser in ((ours, adam), (theirs, reference)):
-            optimiser.zero_grad()
+        for model in (ours, theirs):
+            model.zero_grad()
             loss(model, step).backward()
         adam.step(rate)
         reference.step()
@@ -83,7 +83,7 @@ def test_muon_keeps_momentum():
     muon = Muon(model.parameters(), BETAS, fused=False)
     kernel = model[2].weight
     for _ in range(2):
-        muon.zero_grad()
+        model.zero_grad()
         loss(model, 0).backward()
         muon.step(0.0)
     # Twice the same gradient, a twentieth of what is new each time.

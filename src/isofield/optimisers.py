@@ -58,10 +58,6 @@ class Adam:
             maximize=False,
         )
 
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
-
 
 class Muon:
     """Momentum whose every singular value is made one, for the kernels inside a network; Adam for all else.
@@ -72,10 +68,10 @@ class Muon:
 
     def __init__(self, parameters: Iterable[Tensor], betas: tuple[float, float], fused: bool) -> None:
         """betas, fused: of Adam."""
-        self.parameters = list(parameters)
-        self.kernels = [parameter for parameter in self.parameters if parameter.ndim > 2][1:-1]
+        parameters = list(parameters)
+        self.kernels = [parameter for parameter in parameters if parameter.ndim > 2][1:-1]
         inside = set(self.kernels)
-        self.rest = Adam((parameter for parameter in self.parameters if parameter not in inside), betas, fused)
+        self.rest = Adam((parameter for parameter in parameters if parameter not in inside), betas, fused)
         self.state = self.rest.state
 
     @torch.no_grad()
@@ -96,10 +92,6 @@ class Muon:
         state = self.state.setdefault(kernel, {})
         momentum = state.setdefault("momentum", torch.zeros_like(kernel)).lerp_(kernel.grad, 1 - MOMENTUM)
         return kernel.grad.lerp(momentum, MOMENTUM)
-
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

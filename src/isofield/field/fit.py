@@ -81,7 +81,7 @@ def fit_fields(
         else:
             prior = _score_distillation(rendered, denoise, spec, generators)
         loss = spec.data_weight * data + spec.prior_weight * prior
-        optimiser.zero_grad()
+        fields.zero_grad()
         loss.sum().backward()
         optimiser.step(spec.rate * step_scale * _decay(step, total))
         running = torch.from_numpy(watch.running).to(device)

@@ -70,7 +70,7 @@ def train(state: TrainingState, spec: PriorSpec, sampler: PatchSampler, seed: in
         batch = sampler.batch(step, spec.batch)
         generator = torch.Generator().manual_seed(_mix(seed, step))
         loss, mean_loss = denoising_loss(state.denoiser, spec, batch, generator, device)
-        state.optimiser.zero_grad()
+        state.denoiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), 1.0)
         state.optimiser.step(learning_rate(spec, step))

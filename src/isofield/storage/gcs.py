@@ -29,17 +29,17 @@ class Client(GCSFileSystem):
         elif session is not None and session.connector is not None:
             session.connector._close()
 
+    async def _pipe_file(self, path: str, data: bytes, **kwargs: object) -> None:
+        """One request whose body is the file.
 
-def put(fs: Client, path: str, data: bytes) -> None:
-    """One request whose body is the file.
-
-    gcsfs itself wraps it into MIME with bare line feeds, of which a carriage return at the end of a file may become part.
-    """
-    bucket, key, _ = fs.split_path(path)
-    if data:
-        fs.call("POST", f"{fs._location}/upload/storage/v1/b/{bucket}/o", uploadType="media", name=key, data=data, headers=_BYTES)
-    else:
-        fs.pipe_file(path, data)
+        gcsfs itself wraps it into MIME with bare line feeds, of which a carriage return at the end of a file may become part.
+        """
+        if not data:
+            return await super()._pipe_file(path, data, **kwargs)
+        bucket, key, _ = self.split_path(path)
+        address = f"{self._location}/upload/storage/v1/b/{bucket}/o"
+        await self._call("POST", address, uploadType="media", name=key, data=data, headers=_BYTES)
+        return None
 
 
 def lacks_bucket(fs: Client, bucket: str) -> bool:

@@ -66,12 +66,7 @@ class RemotePlace:
 
     def write(self, key: str, data: bytes) -> None:
         with self.reporting(key):
-            if self._scheme == "gs":
-                from isofield.storage import gcs
-
-                gcs.put(self._fs, self.locate(key), data)
-            else:
-                self._fs.pipe_file(self.locate(key), data, chunksize=_ONE_PUT_BYTES)
+            self._fs.pipe_file(self.locate(key), data, chunksize=_ONE_PUT_BYTES)
 
     def delete(self, keys: Iterable[str]) -> None:
         # One by one: to delete many at once, fsspec takes `*`, `?` and `[` in their names for patterns.

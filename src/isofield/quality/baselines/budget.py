@@ -73,7 +73,7 @@ def _steps(network: nn.Module, loss: Callable[[int], Tensor], recipe: Recipe, st
     optimiser = Muon(network.parameters(), betas=(0.9, 0.99), fused=True)
     for step in range(steps):
         value = loss(step)
-        optimiser.zero_grad()
+        network.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
         optimiser.step(recipe.rate(step, step / steps))
