@@ -14,6 +14,7 @@ from isofield.bundling import (
     MAX_BLEND_JOBS,
     MAX_FIT_JOBS,
     MAX_PYRAMID_JOBS,
+    MOST_BLOCKS,
     blocks_per_job,
     pyramid_span,
     shards_per_job,
@@ -29,7 +30,7 @@ def n_fit_jobs(n_blocks: int, block_vox: int = BLOCK) -> int:
 
 
 @pytest.mark.parametrize(
-    ("n_blocks", "n_jobs"), [(1, 1), (64, 1), (65, 2), (2048, 32), (20_000, 32), (10**6, 778), (10**9, 1000)]
+    ("n_blocks", "n_jobs"), [(1, 1), (64, 1), (65, 2), (2048, 32), (20_000, 32), (10**6, 245), (10**9, 1000)]
 )
 def test_blocks_are_bundled_into_few_jobs(n_blocks, n_jobs):
     assert n_fit_jobs(n_blocks) == n_jobs
@@ -48,9 +49,11 @@ def test_jobs_are_few_and_short_where_both_can_be(n, vox):
 
 
 def test_the_speed_decides_how_much_is_a_job():
-    fast = replace(GPU_SPEED, fit_vox_per_s=10 * GPU_SPEED.fit_vox_per_s)
-    assert blocks_per_job(10**6, BLOCK, fast) == pytest.approx(10 * blocks_per_job(10**6, BLOCK), rel=0.01)
+    fast, slow, slower = (replace(GPU_SPEED, fit_vox_per_s=times * GPU_SPEED.fit_vox_per_s) for times in (10, 0.5, 0.25))
+    assert blocks_per_job(10**6, BLOCK, slow) == pytest.approx(2 * blocks_per_job(10**6, BLOCK, slower), rel=0.01)
     assert blocks_per_job(1000, BLOCK, fast) == blocks_per_job(1000, BLOCK) == 64
+    # So many files lie about while a job is under way, however short it is.
+    assert blocks_per_job(10**6, BLOCK, fast) == MOST_BLOCKS
 
 
 def test_shards_are_bundled_too():

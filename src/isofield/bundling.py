@@ -11,14 +11,16 @@ JOB_S = 45 * 60.0
 """How long a job is meant to last: a scheduler costs some 10 s per job, a lost node all of one that was not kept."""
 SPREAD_JOBS = 32
 """Jobs that a run is spread over before they grow beyond the least size."""
-LEAST_BLOCKS, MAX_FIT_JOBS = 64, 1000
+LEAST_BLOCKS, MOST_BLOCKS, MAX_FIT_JOBS = 64, 4096, 1000
+"""Most, unless that makes too many jobs: blocks of a job under way are two files each until it packs them."""
 LEAST_SHARDS, MAX_BLEND_JOBS = 8, 500
 LEAST_SPAN, MAX_PYRAMID_JOBS = 8, 400
 
 
 def blocks_per_job(n_blocks: int, block_vox: int, speed: Speed = GPU_SPEED) -> int:
     """Blocks of one fit job, for blocks that own `block_vox` voxels."""
-    return _per_job(n_blocks, block_vox / speed.fit_vox_per_s, LEAST_BLOCKS, MAX_FIT_JOBS)
+    item_s = max(block_vox / speed.fit_vox_per_s, JOB_S / MOST_BLOCKS)
+    return _per_job(n_blocks, item_s, LEAST_BLOCKS, MAX_FIT_JOBS)
 
 
 def shards_per_job(n_shards: int, shard_vox: int, speed: Speed = GPU_SPEED) -> int:

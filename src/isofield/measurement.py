@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil, erf, floor, inf, log, pi, sqrt
 from statistics import NormalDist
 from typing import Literal
@@ -258,8 +258,11 @@ def measurement_matrix(
     return MeasurementModel(axial.ratio, operator, fwhm_vox, kernel_vox).matrix(axial, sections, begin, end)
 
 
+@lru_cache(maxsize=16)
 def neighbour_matrices(model: MeasurementModel, n_vox: int, n_neighbours: int) -> np.ndarray:
     """What stands beside a slice as neighbouring sections stand beside a section: float32 (2 n_neighbours, n_vox, n_vox).
+
+    Kept, and not to be written to: most blocks have the same sides.
 
     The prior sees an XY section between its neighbours, a section's thickness apart and as thick. Row i of matrix 2k (2k + 1)
     is the section profile laid across a lateral axis, k + 1 thicknesses before (behind) slice i; times the slices it is
@@ -269,4 +272,5 @@ def neighbour_matrices(model: MeasurementModel, n_vox: int, n_neighbours: int) -
     for k, i in itertools.product(range(n_neighbours), range(n_vox)):
         for side, sign in enumerate((-1, 1)):
             rows[2 * k + side, i] = model.profile_at(i + Fraction(1, 2) + sign * (k + 1) * model.ratio, n_vox)
+    rows.flags.writeable = False
     return rows

@@ -78,8 +78,8 @@ def test_without_a_gpu_everything_is_a_processor_s_work():
     assert "GPUs" not in "\n".join(lines(found))
 
 
-def test_what_is_assumed_is_called_assumed():
-    assert "assumed" in GPU_SPEED.basis
+def test_where_speeds_come_from_is_said():
+    assert "H200" in GPU_SPEED.basis
     assert "measured" in CPU_SPEED.basis
     text = "\n".join(lines(estimated((125, 1250, 1250))))
     assert GPU_SPEED.basis in text
@@ -112,7 +112,7 @@ def test_a_job_that_no_cluster_would_run_is_warned_of():
     found = estimated((5293, 440_000, 600_000), (33, 4, 4))
     (warning,) = found.warnings()
     assert "more than a day" in warning
-    assert "fit 135.0 d" in warning
+    assert "fit 24.6 d" in warning
     fast = replace(found.speed, fit_vox_per_s=1e12)
     config = configured()
     layout = laid_out(config, (5293, 440_000, 600_000), (33, 4, 4))

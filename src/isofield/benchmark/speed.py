@@ -62,7 +62,10 @@ class SpeedBenchmark:
         self.windows = Windows(self.grid, spec.overlap_vox)
         self.block = self.grid[self.grid.n_blocks // 2]
         rng = np.random.default_rng(0)
-        self.sections = rng.normal(0, 0.5, (self.axial.n_sections, side, side)).astype(np.float32)
+        self.sections = _noise(rng, self.axial.n_sections, side)
+        self.degradation = LateralDegradation(self.model, self.prior.patch_vox)
+        # Sections of small blocks may hold no patch.
+        self.learned = self.sections if side >= self.degradation.length else _noise(rng, 3, self.degradation.length)
         self.blocks = [self._block(seed) for seed in range(setting.batch)]
         self.batch = BlockBatch.stack(self.blocks, device)
         torch.manual_seed(0)
@@ -152,7 +155,7 @@ class SpeedBenchmark:
 
     def _regressor(self) -> Regressor:
         regressor = Regressor(self.device, steps=1)
-        regressor.train(self.sections, self.model, 0.0, 0)
+        regressor.train(self.learned, self.model, 0.0, 0)
         return regressor
 
     def _regressed(self, regressor: Regressor) -> np.ndarray:
@@ -172,7 +175,7 @@ class SpeedBenchmark:
     def _training_work(self) -> tuple[Work, Work]:
         """One training step, and N_TRAINING_STEPS of them."""
         spec = self.prior.model_copy(update={"steps": 1000})
-        sampler = PatchSampler([self.sections], LateralDegradation(self.model, spec.patch_vox), 0, spec.neighbours)
+        sampler = PatchSampler([self.learned], self.degradation, 0, spec.neighbours)
         state = initial_state(spec, sampler, 0, self.device)
         steps = train(state, spec, sampler, 0)
 
@@ -182,6 +185,11 @@ class SpeedBenchmark:
             wait_for(self.device)
 
         return lambda: next(steps), some
+
+
+def _noise(rng: np.random.Generator, n: int, side: int) -> np.ndarray:
+    """n sections of side x side, white noise in working units."""
+    return rng.normal(0, 0.5, (n, side, side)).astype(np.float32)
 
 
 def lines(table: pd.DataFrame, benchmark: SpeedBenchmark) -> list[str]:

@@ -40,7 +40,7 @@ class BlockBatch:
             measure=stacked("measure"),
             weight=stacked("weight"),
             phase=stacked("phase"),
-            neighbours=tuple(torch.from_numpy(np.asarray(m, np.float32)).to(device) for m in first.neighbours),  # type: ignore[arg-type]
+            neighbours=tuple(torch.tensor(m, dtype=torch.float32, device=device) for m in first.neighbours),  # type: ignore[arg-type]
             noise=None if first.noise is None else stacked("noise"),
         )
 

@@ -13,7 +13,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 from isofield.spec import Spec
 
 SLICES_PER_CALL = 32
-"""Slices per call of the denoiser: one number for all devices and batches, so that it cannot change a result."""
+"""Slices per call of the denoiser on a CPU: one number for all batches, so that it cannot change a result."""
+CUDA_VOX_PER_CALL = 6 * 2**20
+"""Voxels per call on CUDA, where calls of few slices cost more than what they compute; at 256 bytes each, 1.6 GB."""
 N_DRAW_SIGMAS = 8
 """Noise levels that a draw from the posterior passes through."""
 
@@ -31,6 +33,11 @@ def along_axes(stride: int | tuple[int, int, int]) -> tuple[int, int, int]:
 def n_nodes(side: int, stride: int) -> int:
     """Nodes of a grid along a side of so many voxels: voxel centres at stride 1, else edges, the last at or beyond the end."""
     return side if stride == 1 else -(-side // stride) + 1
+
+
+def slices_per_call(on_cuda: bool, n_vox: int) -> int:
+    """Slices of n_vox voxels that the denoiser is given at once: it depends on the device and the shape alone."""
+    return max(SLICES_PER_CALL, CUDA_VOX_PER_CALL // n_vox) if on_cuda else SLICES_PER_CALL
 
 
 class FieldSpec(Spec):
@@ -152,7 +159,7 @@ class FitSpec(Spec):
     )
     blocks_per_job: PositiveInt | None = Field(
         None,
-        description="blocks per fit job; null: 64 or more, as many as a GPU is expected to fit in some 45 minutes, or more where "
+        description="blocks per fit job; null: 64 to 4096, as many as a GPU is expected to fit in some 45 minutes, or more where "
         "there would be more than 1000 jobs",
     )
     max_attempts: PositiveInt = Field(2, description="attempts per block; each retry has a quarter of the step size")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isofield.field.batch import BlockBatch
 from isofield.field.representation import X, Y
-from isofield.field.spec import N_DRAW_SIGMAS, SLICES_PER_CALL
+from isofield.field.spec import N_DRAW_SIGMAS, slices_per_call
 
 Denoise = Callable[[Tensor | None, Tensor, Tensor | None], Tensor]
 """(noisy slices (B, 1, Z, W) or None, sigma (B,), condition (B, C, Z, W) or None) -> denoised (B, 1, Z, W)."""
@@ -87,8 +87,9 @@ def _across(part: tuple[slice, slice, slice], axis: int) -> tuple[slice, ...]:
 def _slices(base: Tensor, phase: Tensor, neighbours: Tensor, noisy: Tensor | None, axis: int, wanted: range):
     """(condition (B, C, Z, W), noisy (B, 1, Z, W) or None) of consecutive slices across `axis` of one block (Z, Yr, Xr)."""
     rows = base.movedim(axis, 0)
-    for start in range(wanted.start, wanted.stop, SLICES_PER_CALL):
-        stop = min(start + SLICES_PER_CALL, wanted.stop)
+    at_once = slices_per_call(base.is_cuda, rows[0].numel())
+    for start in range(wanted.start, wanted.stop, at_once):
+        stop = min(start + at_once, wanted.stop)
         own = rows[start:stop, None]
         beside = torch.tensordot(neighbours[:, start:stop], rows, dims=([2], [0])).movedim(0, 1)
         waves = phase[None, :, :, None].expand(len(own), -1, -1, own.shape[-1])

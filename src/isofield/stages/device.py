@@ -15,6 +15,8 @@ def choose_device(name: str, n_threads: int) -> torch.device:
     The number of threads is part of what makes CPU results reproducible. Raises InputError if there is no such device.
     """
     torch.set_num_threads(n_threads)
+    # Else convolutions "in float32" round their inputs to 10 bits.
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -25,7 +25,7 @@ RECIPE = Recipe(learning_rate=3e-3, warmup_steps=100, ema_decay=0.998)
 N_STATISTICS_CROPS = 256
 CONTEXT_SECTIONS = 6
 """Sections beyond the planes asked for that the encoder is shown: more change the answer by 1e-4 units (rms)."""
-SLICES_PER_BATCH = 8
+SLICES_PER_BATCH = {"cpu": 8, "cuda": 128}
 
 
 class ResidualBlock(nn.Module):
@@ -151,8 +151,9 @@ class Regressor:
         planes = cubic_planes(sections, axial, begin, end)
         for axis in (1, 2):
             slices, target = np.moveaxis(near, axis, 0), np.moveaxis(planes, axis, 0)
-            for at in range(0, len(slices), SLICES_PER_BATCH):
-                part = slice(at, at + SLICES_PER_BATCH)
+            at_once = SLICES_PER_BATCH[self.device.type]
+            for at in range(0, len(slices), at_once):
+                part = slice(at, at + at_once)
                 measured = self._tensor(slices[part])
                 with mixed_precision(self.device):
                     residual = self.network(measured, positions.expand(len(measured), -1))

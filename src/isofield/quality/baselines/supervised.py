@@ -17,7 +17,7 @@ from isofield.quality.baselines.baseline import cubic_planes
 from isofield.quality.baselines.budget import Recipe, train_within
 
 CONTEXT_PLANES = 16
-SLICES_PER_BATCH = 8
+SLICES_PER_BATCH = {"cpu": 8, "cuda": 128}
 
 
 class SupervisedBound:
@@ -93,7 +93,7 @@ class SupervisedBound:
             z -= z % self.step
             index = rng.integers(self.base.shape[across])
             base, *beside, residual = (
-                np.take(volume, index, axis=across)[z : z + size[0], start : start + size[1]]
+                np.moveaxis(volume, across, 0)[index, z : z + size[0], start : start + size[1]]
                 for volume in (self.base, *self.beside[across], self.residual)
             )
             if rng.integers(2):
@@ -126,8 +126,9 @@ class SupervisedBound:
         for axis in (1, 2):
             seen = np.stack([np.moveaxis(volume, axis, 0) for volume in (base, *self._beside(base, axis))], axis=1)
             target = np.moveaxis(planes, axis, 0)
-            for at in range(0, len(seen), SLICES_PER_BATCH):
-                part = slice(at, at + SLICES_PER_BATCH)
+            at_once = SLICES_PER_BATCH[self.device.type]
+            for at in range(0, len(seen), at_once):
+                part = slice(at, at + at_once)
                 channels = torch.from_numpy(np.ascontiguousarray(seen[part])).to(self.device)
                 shape = (len(channels), len(waves), *channels.shape[2:])
                 condition = torch.cat([channels, waves[None, :, :, None].expand(shape)], dim=1)
