@@ -34,7 +34,7 @@ def test_czi_of_another_writer(tmp_path, two_channels, spec, dtype):
     volume = open_source(spec(tmp_path / "a.czi", channel=1))
     reads_as(volume, values[1])
     assert volume.info.format == "czi"
-    assert volume.stored.chunks == (1, 7, 11), "plane by plane"
+    assert volume.measured.chunks == (1, 7, 11), "plane by plane"
 
 
 def test_sizes_are_never_guessed(tmp_path, ramp, spec):

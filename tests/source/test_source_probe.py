@@ -63,10 +63,13 @@ def test_probing_every_format_imports_nothing_heavy(tmp_path, ramp):
 
 
 def test_opening_imports_what_probing_must_not():
-    """Negative control: the same question sees dask once a volume is opened."""
-    code = "import sys; import isofield.source.opening; print('dask' in sys.modules)"
+    """Negative control: the same question sees numpy once a volume is opened, and dask once it is asked for."""
+    loaded = "print(*[name for name in ('numpy', 'dask.array') if name in sys.modules])"
+    asked = "open_source(SourceSpec(path='phantom:tissue')).data"
+    spec = "from isofield.source.spec import SourceSpec; from isofield.source import open_source"
+    code = f"import sys; {spec}; open_source(SourceSpec(path='phantom:tissue')); {loaded}; {asked}; {loaded}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    assert done.stdout.split() == ["numpy", "numpy", "dask.array"]
 
 
 def test_relative_paths_start_at_the_current_directory(tmp_path, ramp, spec, monkeypatch):

@@ -14,10 +14,12 @@ from isofield.intensity import to_dtype
 from isofield.measurement import Kernel, measurement_matrix
 from isofield.source import open_source
 from isofield.source.probe import probe
-from isofield.source.simulate import simulate, simulated_info
+from isofield.source.simulate import simulated_info
 from isofield.source.spec import SimulateSpec
+from isofield.source.thick_sections import simulate
 from isofield.source.volume import VolumeInfo
 
+WHOLE = (slice(None),) * 4
 INFO = VolumeInfo("x", "tiff", None, (1, 43, 12, 9), "uint8", (Fraction(8), Fraction(8), Fraction(8)), {"path": "x"})
 
 
@@ -38,14 +40,14 @@ def test_simulation_is_the_whole_measurement_matrix(tissue_like, factor, operato
     assert truth.shape[1] == axial.n_planes <= 43
     assert measured.dtype == truth.dtype == np.uint8
     assert measured.shape == simulated_info(INFO, spec).shape
-    np.testing.assert_array_equal(truth.compute(), tissue_like[:, : axial.n_planes])
-    np.testing.assert_allclose(measured.compute(), to_dtype(expected, "uint8"), atol=0)
+    np.testing.assert_array_equal(truth[WHOLE], tissue_like[:, : axial.n_planes])
+    np.testing.assert_allclose(measured[WHOLE], to_dtype(expected, "uint8"), atol=0)
 
 
 def test_whole_factor_averages_whole_groups_and_crops_the_rest(tissue_like):
     measured, truth = simulate(da.from_array(tissue_like, chunks=(1, 5, 6, 9)), SimulateSpec(factor=4))
     groups = tissue_like[:, :40].reshape(1, 10, 4, 12, 9).mean(axis=2)
-    np.testing.assert_array_equal(measured.compute(), np.rint(groups).astype(np.uint8))
+    np.testing.assert_array_equal(measured[WHOLE], np.rint(groups).astype(np.uint8))
     assert truth.shape[1] == 40
 
 
@@ -54,9 +56,9 @@ def test_integers_are_rounded_not_cut():
     planes = np.zeros((1, 4, 1, 1), np.uint8)
     planes[0, 1:] = 1
     measured, _ = simulate(da.from_array(planes), SimulateSpec(factor=2))
-    assert measured.compute().ravel().tolist() == [0, 1]  # 0.5 to the even 0, then 1
+    assert measured[WHOLE].ravel().tolist() == [0, 1]  # 0.5 to the even 0, then 1
     measured, _ = simulate(da.from_array(np.tile(planes, (1, 2, 1, 1))), SimulateSpec(factor=4))
-    assert measured.compute().ravel().tolist() == [1, 1]
+    assert measured[WHOLE].ravel().tolist() == [1, 1]
     assert np.uint8(0.75) == 0
 
 
@@ -64,7 +66,7 @@ def test_floats_stay_floats():
     planes = np.linspace(-1, 1, 40, dtype=np.float32).reshape(1, 40, 1, 1)
     measured, _ = simulate(da.from_array(planes), SimulateSpec(factor=4))
     assert measured.dtype == np.float32
-    np.testing.assert_allclose(measured.compute().ravel(), planes.reshape(10, 4).mean(axis=1), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(measured[WHOLE].ravel(), planes.reshape(10, 4).mean(axis=1), rtol=1e-5, atol=1e-7)
 
 
 def test_info_is_exact_and_tells_simulations_apart():
@@ -130,10 +132,10 @@ def test_a_wide_profile_is_read_whole(tissue_like):
     measured, _ = simulate(da.from_array(tissue_like), spec, kernel)
     matrix = measurement_matrix(AxialMap(Fraction(4), 10), range(10), 0, 40, "kernel", kernel_vox=kernel)
     expected = to_dtype(np.einsum("sz,czyx->csyx", matrix, tissue_like[:, :40]), "uint8")
-    np.testing.assert_allclose(measured.compute(), expected, atol=0)
+    np.testing.assert_allclose(measured[WHOLE], expected, atol=0)
     cut = np.where(np.abs(np.arange(40) + 0.5 - (np.arange(10)[:, None] * 4 + 2)) < 10, matrix, 0)
     cut /= cut.sum(axis=1, keepdims=True)
-    assert (measured.compute() != to_dtype(np.einsum("sz,czyx->csyx", cut, tissue_like[:, :40]), "uint8")).mean() > 0.3
+    assert (measured[WHOLE] != to_dtype(np.einsum("sz,czyx->csyx", cut, tissue_like[:, :40]), "uint8")).mean() > 0.3
 
 
 def test_only_the_planes_of_a_section_are_read(tissue_like):
@@ -146,5 +148,7 @@ def test_only_the_planes_of_a_section_are_read(tissue_like):
 
     planes = da.from_array(tissue_like, chunks=(1, 1, 12, 9)).map_blocks(reading, dtype=np.uint8)
     measured, _ = simulate(planes, SimulateSpec(factor=4))
-    measured[:, 3].compute()
+    measured[:, 3:4, :, :]
     assert read == {12, 13, 14, 15}
+    measured[0, 8, 2, 1::2]
+    assert read == {12, 13, 14, 15, 32, 33, 34, 35}

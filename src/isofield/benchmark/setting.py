@@ -116,6 +116,6 @@ class Measured:
         roi = self.plan.measured_roi
         begin = int(roi.offset.z * self.plan.axial.ratio)
         part = Roi((begin, roi.offset.y, roi.offset.x), self.plan.shape)
-        if self.volume.truth is None:
+        if self.volume.isotropic is None:
             raise InputError("--volume", self.plan.source["uri"], "holds no truth", "Give a truly isotropic volume")
-        return np.asarray(self.volume.truth[0][part.slices])
+        return self.volume.read_truth(part)[0]

@@ -1,14 +1,18 @@
-"""Stored arrays of any axis order as lazy dask CZYX."""
+"""Stored arrays of any axis order as CZYX that is read when it is indexed, and as lazy dask."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import dask.array as da
 import numpy as np
 
 from isofield.source.damage import reading
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from isofield.source.volume import Voxels
 
 _CHUNK_BYTES = 4 * 2**20
 _LARGEST_CHUNK_BYTES = 64 * 2**20
@@ -44,7 +48,7 @@ class OneChannel:
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
         # Readers see ascending slices of step 1; integers, steps and reversal are applied to what was read.
-        envelopes, within = zip(*(_envelope(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
+        envelopes, within = zip(*(envelope(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
         wanted = dict(zip("czyx", envelopes, strict=True))
         stored_index = tuple(self._stored_index(axis, wanted) for axis in self._axes)
         place = ", ".join(f"{axis} {wanted[axis].start} to {wanted[axis].stop}" for axis in "zyx")
@@ -60,7 +64,7 @@ class OneChannel:
         return 0 if axis == "_" else wanted[axis]
 
 
-def _envelope(index: slice | int, length: int) -> tuple[slice, slice | int]:
+def envelope(index: slice | int, length: int) -> tuple[slice, slice | int]:
     """The shortest run of step 1 that holds `index` on an axis of `length`, and the index within that run."""
     if not isinstance(index, slice):
         index = range(length)[index]
@@ -71,8 +75,11 @@ def _envelope(index: slice | int, length: int) -> tuple[slice, slice | int]:
     return slice(min(picked), max(picked) + 1), slice(None, None, picked.step)
 
 
-def as_dask(view: OneChannel, identity: dict[str, str | int]) -> da.Array:
+def as_dask(view: Voxels, identity: dict[str, str | int]) -> da.Array:
     """`view` as lazy dask, named by `identity`, in stored chunks joined along y and x where these are small."""
+    # Loading dask's arrays takes longer than many a job does for its blocks.
+    import dask.array as da
+
     chunks = joined_chunks(view.chunks, view.shape[1:], view.dtype.itemsize)
     name = f"source-{da.core.tokenize(identity, chunks)}"
     meta = np.empty((0, 0, 0, 0), view.dtype)

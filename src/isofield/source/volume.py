@@ -46,25 +46,42 @@ class VolumeInfo:
         return z, y, x
 
 
-class Indexable(Protocol):
-    """An array that reads when it is indexed with slices."""
+class Voxels(Protocol):
+    """An array that reads when it is indexed, by a slice or a number per axis: shape (C, Z, Y, X), chunks (z, y, x)."""
 
-    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray: ...
+    ndim: int
+    shape: tuple[int, int, int, int]
+    chunks: tuple[int, int, int]
+    dtype: np.dtype
+
+    def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A volume with its voxels: `data` is what was measured, dask CZYX, lazy, native byte order.
+    """A volume with its voxels, native byte order: `measured`, and for a simulated measurement the `isotropic` one it came from.
 
-    `truth` is the isotropic volume that a simulated measurement came from, dask CZYX; None for real
-    measurements. `stored` is the array behind `data`, CZYX too; None where `data` is computed from others.
+    `isotropic` is None for real measurements.
     """
 
     info: VolumeInfo
-    data: da.Array
-    truth: da.Array | None = None
-    stored: Indexable | None = None
+    measured: Voxels
+    isotropic: Voxels | None = None
     find_occupied: Callable[[], Occupancy | None] = lambda: None
+
+    @cached_property
+    def data(self) -> da.Array:
+        """What was measured as dask CZYX, lazy."""
+        from isofield.source.czyx import as_dask
+
+        return as_dask(self.measured, self.info.identity)
+
+    @cached_property
+    def truth(self) -> da.Array | None:
+        """The isotropic volume as dask CZYX, lazy; None for real measurements."""
+        from isofield.source.czyx import as_dask
+
+        return None if self.isotropic is None else as_dask(self.isotropic, {**self.info.identity, "isotropic": 1})
 
     @cached_property
     def occupied(self) -> Occupancy | None:
@@ -81,4 +98,10 @@ class Volume:
         if not Roi(ZYX(0, 0, 0), self.info.shape_zyx).contains(roi):
             raise ValueError(f"{roi} reaches outside the volume of shape {tuple(self.info.shape_zyx)}")
         index = (slice(0, self.info.shape[0]), *roi.slices)
-        return self.data[index].compute() if self.stored is None else self.stored[index]
+        return self.measured[index]
+
+    def read_truth(self, roi: Roi) -> np.ndarray:
+        """Voxels of the isotropic volume over `roi`, as far as it reaches: (C, Z, Y, X). Raises ValueError if there is none."""
+        if self.isotropic is None:
+            raise ValueError(f"{self.info.uri} did not come from an isotropic volume")
+        return self.isotropic[slice(0, self.info.shape[0]), *roi.slices]

@@ -11,6 +11,7 @@ from isofield.defects.spec import BadSection, SectionsSpec
 from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.progress import say
+from isofield.source.czyx import joined_chunks
 from isofield.source.volume import Volume
 
 CELL_VOX, CELLS_PER_SIDE = 128, 4
@@ -77,7 +78,7 @@ def slabs(volume: Volume, whole: bool) -> Iterator[np.ndarray]:
 def _whole_sections(volume: Volume) -> bool:
     """Whether what is read at once spans (nearly) whole sections anyway, so that cells cost as much as sections."""
     _, height, width = volume.info.shape_zyx
-    y, x = volume.data.chunksize[2:]
+    _, y, x = joined_chunks(volume.measured.chunks, volume.info.shape_zyx, volume.measured.dtype.itemsize)
     return 4 * y * x > height * width
 
 

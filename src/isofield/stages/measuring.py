@@ -65,7 +65,7 @@ class Measurer:
     def __init__(self, config: Sections, plan: Plan, paths: RunPaths) -> None:
         volume = open_source(config.source)
         self.config, self.plan, self.paths = config, plan, paths
-        self.truth = None if volume.truth is None else volume.truth[0]
+        self.truth = volume.isotropic
         self.measured = MeasuredBlocks(volume, plan)
         self.grid, self.axial = plan.block_grid, plan.axial
         self.bounds = plan.jobs.region or self.grid.bounds
@@ -141,7 +141,7 @@ class Measurer:
         origin = self.plan.measured_roi.offset
         z = int(origin.z * self.axial.ratio)
         shifted = region.shifted((z, origin.y, origin.x))
-        return np.asarray(self.truth[shifted.slices])  # type: ignore[index]
+        return self.truth[slice(0, 1), *shifted.slices][0]  # type: ignore[index]
 
     def baseline(self, kind: str, region: Roi) -> np.ndarray:
         """Interpolated sections over `region` in grey values, float32, not rounded."""

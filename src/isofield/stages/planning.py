@@ -104,7 +104,7 @@ def _compose(
         region=layout.jobs.region and (tuple(layout.jobs.region.offset), tuple(layout.jobs.region.shape)),
         empty_below=config.blocks.empty_below,
         bad_sections=tuple(bad),
-        has_truth=volume.truth is not None,
+        has_truth=volume.isotropic is not None,
         projected=projected,
         fingerprints={"volume": of_volume, "geometry": of_geometry},
     )
@@ -180,7 +180,7 @@ def _require_memory(config: Sections, projected: dict[str, float]) -> None:
 
 def _require_truth_alignment(volume: Volume, layout: Layout) -> None:
     begin = layout.roi.offset.z * layout.axial.ratio
-    if volume.truth is not None and begin.denominator != 1:
+    if volume.isotropic is not None and begin.denominator != 1:
         whole = ceil(Fraction(layout.roi.offset.z) / layout.axial.ratio.denominator) * layout.axial.ratio.denominator
         raise InputError(
             "source.roi_nm",
