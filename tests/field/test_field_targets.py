@@ -11,7 +11,7 @@ import torch
 from fit_example import measured_block, smooth_volume, stacked
 
 from isofield.field.representation import X, Y
-from isofield.field.spec import SLICES_PER_CALL
+from isofield.field.spec import CUDA_VOX_PER_CALL, SLICES_PER_CALL, slices_per_call
 from isofield.field.targets import DRAW_SIGMAS, distillation_targets
 from isofield.measurement import MeasurementModel, neighbour_matrices
 
@@ -242,3 +242,10 @@ def test_a_draw_without_noise_is_an_error(truth):
     with pytest.raises(ValueError, match="needs the noise"):
         distillation_targets(stacked(measured_block(truth)), gaussian(0.1), detail=0.1)
     assert distillation_targets(stacked(measured_block(truth)), gaussian(0.1))[Y].shape == (1, *SEEN)
+
+
+def test_on_cuda_calls_are_large_and_depend_on_the_shape_alone():
+    assert {slices_per_call(False, n) for n in (1, 10**4, 10**9)} == {SLICES_PER_CALL}
+    for side in (64, 176, 272, 2000):
+        at_once = slices_per_call(True, side * side)
+        assert at_once == SLICES_PER_CALL or at_once * side * side <= CUDA_VOX_PER_CALL < (at_once + 1) * side * side

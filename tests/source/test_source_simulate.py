@@ -7,12 +7,14 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isofield.errors import InputError
-from isofield.geometry import AxialMap
+from isofield.geometry import AxialMap, Roi
 from isofield.intensity import to_dtype
 from isofield.measurement import Kernel, measurement_matrix
-from isofield.source import open_source
+from isofield.source import open_source, thick_sections
 from isofield.source.probe import probe
 from isofield.source.simulate import simulated_info
 from isofield.source.spec import SimulateSpec
@@ -152,3 +154,24 @@ def test_only_the_planes_of_a_section_are_read(tissue_like):
     assert read == {12, 13, 14, 15}
     measured[0, 8, 2, 1::2]
     assert read == {12, 13, 14, 15, 32, 33, 34, 35}
+
+
+@given(st.data(), st.sampled_from([2.5, 4, 4.88599]), st.sampled_from(["section", "gaussian"]), st.sampled_from([1, 500, 2**26]))
+def test_any_part_is_that_part_of_all_however_few_planes_are_held(data, factor, operator, at_once):
+    planes = np.random.default_rng(0).integers(0, 256, (1, 43, 5, 4), dtype=np.uint8)
+    measured, truth = simulate(da.from_array(planes), SimulateSpec(factor=factor, operator=operator))
+    for volume in (measured, truth):
+        index = tuple(data.draw(st.slices(n) | st.integers(-n, n - 1)) for n in volume.shape)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(thick_sections, "_BYTES_AT_ONCE", at_once)
+            np.testing.assert_array_equal(volume[index], volume[WHOLE][index])
+
+
+def test_truth_ends_where_the_sections_do(tmp_path, spec, tissue_like):
+    tifffile.imwrite(tmp_path / "a.tif", tissue_like[0], metadata={"axes": "ZYX"})
+    simulated = open_source(spec(tmp_path / "a.tif", voxel_size_nm=(8, 8, 8), simulate={"factor": 8}))
+    beyond = Roi.between((36, 2, 0), (48, 7, 9))
+    np.testing.assert_array_equal(simulated.read_truth(beyond), tissue_like[:, 36:40, 2:7])
+    measured = open_source(spec(tmp_path / "a.tif", voxel_size_nm=(8, 8, 8)))
+    with pytest.raises(ValueError, match="did not come from an isotropic volume"):
+        measured.read_truth(beyond)
