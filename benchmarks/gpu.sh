@@ -5,8 +5,10 @@
 #   benchmarks/gpu.sh wheels                 where there is a network: fetch what the machine lacks into benchmarks/wheels
 #   benchmarks/gpu.sh VOLUME [OUT]           on the CUDA machine, whose python3 has torch; VOLUME is isotropic
 #
-# PYTHON (default python3), PACKAGES (what the machine lacks) and TARGET (its Python, such as 3.12), both for `wheels`, TRAIN_MINUTES
-# (default 4), FACTORS (8), TEACHER (another isotropic volume, for the supervised bound), ROI (z, y, x in voxels) and SET (KEY=VALUE of the configuration, separated by spaces) may be set.
+# To be set: PYTHON (default python3); PACKAGES, what the machine lacks, and TARGET, its Python such as 3.12, both for `wheels`;
+# TRAIN_MINUTES (default 4), FACTORS (8), ROI (z, y, x in voxels), TEACHER (another isotropic volume, for the supervised bound) and SET
+# (KEY=VALUE of the configuration, separated by spaces). At three factors, and with other work on the GPU, 4.5 minutes of training
+# were too many for nine in all: a method counts its steps before the others have begun.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -33,7 +35,6 @@ if [ -d benchmarks/wheels ]; then
 fi
 isofield() { "$PYTHON" -m isofield.cli "$@"; }
 "$PYTHON" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())'
-# Without what other tests need: servers of object stores and the like.
 quality() { # FACTORS METHODS: what is in the folder already is kept, so many may fill it at the same time
   # shellcheck disable=SC2086
   isofield benchmark quality --volume "$VOLUME" --factors "$1" --methods "$2" --roi "${ROI:-40:200,45:205,45:205}" \
