@@ -30,6 +30,7 @@ def test_a_deleted_pack_a_damaged_field_and_a_truncated_shard_are_made_again_and
     assert "Nothing to be done" in finished.snakemake()
 
 
+@pytest.mark.slow
 def test_killed_twice_while_fitting_and_once_while_training_it_ends_with_the_same_bytes(finished, fresh):
     training = fresh.run / "prior" / "training.safetensors"
     fresh.kill_when(training.exists)
