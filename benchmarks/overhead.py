@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Snakemake costs per job, on this machine and on SLURM, and which share of a run that is.
 
-    benchmarks/overhead.py [--jobs 20] [--executors local slurm] [--speed 1.0] [--arrays]
+    benchmarks/overhead.py [--jobs 20] [--executors local slurm] [--speed 5.5] [--arrays]
 
 Runs jobs that do nothing. `slot` is how long a job holds what it was given; for a job of SLURM its start and end as SLURM has
 them. `wall` is the run's time over its jobs, polling included. Without a cluster: `python tests/slurm/cluster.py
@@ -23,6 +23,7 @@ from pathlib import Path
 from isofield.config import make_config
 from isofield.plan import lay_out
 from isofield.source.probe import probe
+from isofield.speed import GPU_SPEED
 
 SNAKEFILE = """\
 rule all:
@@ -84,7 +85,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--executors", nargs="+", choices=("local", "slurm"), default=["local", "slurm"])
-    parser.add_argument("--speed", type=float, default=1.0, help="million output voxels fitted per second and job (default 1)")
+    usual = GPU_SPEED.fit_vox_per_s / 1e6
+    parser.add_argument("--speed", type=float, default=usual, help=f"million output voxels fitted per second and job ({usual:g})")
     parser.add_argument("--arrays", action="store_true", help="submit one job array instead of single jobs")
     args = parser.parse_args()
     options = {

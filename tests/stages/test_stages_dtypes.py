@@ -35,7 +35,7 @@ def unsigned(tmp_path_factory) -> np.ndarray:
     return zarr.open_array(made("uint8", tmp_path_factory.mktemp("uint8")).paths.isotropic / "0", mode="r")[:].astype(float)
 
 
-@pytest.mark.parametrize("kind", ["int8", "int16", "float32"])
+@pytest.mark.parametrize("kind", [pytest.param("int8", marks=pytest.mark.slow), "int16", "float32"])
 def test_signed_and_floating_volumes_come_out_as_they_went_in(tmp_path, unsigned, kind):
     run = made(kind, tmp_path)
     factor, offset = KINDS[kind]
