@@ -119,12 +119,13 @@ def test_resolution_and_seams_are_in_the_metrics(run):
         ({"seam_score": 1.3}, "1.30 times as rough"),
         ({"clipped_fraction": 0.01}, "1.00 % of the voxels were clipped"),
         ({"isotropic": {"psnr_db": 5.0}}, "do not use it"),
+        ({"spectral_ratio": {"isotropic": 1.16}}, "Fine detail along z has 116 % of the power"),
     ],
 )
 def test_what_is_wrong_is_said_and_what_is_right_is_not(run, changes, says):
     blocks = pd.read_parquet(run.paths.block_metrics)
     good = {**run.metrics(), "residual_rms": 0.01, "seam_score": 1.0, "clipped_fraction": 0.0}
-    good["isotropic"] = {"psnr_db": 99.0}
+    good |= {"isotropic": {"psnr_db": 99.0}, "spectral_ratio": {"isotropic": 0.9}}
     config = run.changed(prior={"steps": 4000}).config
     assert words.warnings(config, run.plan, good, blocks, 0.01) == []
     (warning,) = words.warnings(config, run.plan, {**good, **changes}, blocks, 0.01)

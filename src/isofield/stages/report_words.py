@@ -23,6 +23,8 @@ RESIDUAL_LIMIT, NOISE_LIMIT = 0.02, 1.3
 BAD_BLOCK = 3.0
 """How many times the typical block's residual a block's must be to be named."""
 FEW_STEPS = 1000
+MOST_AXIAL_POWER = 1.1
+"""Along z there cannot be more fine detail than within sections, unless the specimen is layered."""
 STAGES = ("plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure")
 CITATION = (
     "Lee, K. & Jeong, W.-K. Reference-free Axial Super-resolution of 3D Microscopy Images using Implicit Neural "
@@ -110,6 +112,12 @@ def warnings(config: Config, plan: Plan, metrics: dict, blocks: pd.DataFrame, no
         found.append(
             f"The result differs from its own sections by {_percent(metrics['residual_rms'])} of the contrast, more than their "
             "noise explains: check the measurement model and the voxel size."
+        )
+    axial = metrics["spectral_ratio"].get("isotropic")
+    if axial is not None and axial > MOST_AXIAL_POWER:
+        found.append(
+            f"Fine detail along z has {100 * axial:.0f} % of the power that it has within sections: noise that differs from "
+            "section to section may have been sharpened. Look at the background of ZX slices before you measure there."
         )
     not_done = blocks[~blocks["state"].isin(["done", "skipped", "fallback"])]
     if len(not_done):
