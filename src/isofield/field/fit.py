@@ -13,7 +13,7 @@ from torch import Tensor
 from isofield.field.batch import BlockBatch
 from isofield.field.block import BlockData
 from isofield.field.representation import Fields, X, Y, make_fields
-from isofield.field.spec import SLICES_PER_CALL, FieldSpec, FitSpec
+from isofield.field.spec import FieldSpec, FitSpec, slices_per_call
 from isofield.field.targets import Denoise, distillation_targets
 from isofield.optimisers import Adam
 
@@ -169,9 +169,9 @@ def _score_distillation(rendered: Tensor, denoise: Denoise, spec: FitSpec, noise
         eps = torch.randn(slices.shape, generator=generator).to(slices.device)
         with torch.no_grad():
             noisy = slices + sigma[:, None, None] * eps
+            at_once = slices_per_call(noisy.is_cuda, noisy[0].numel())
             parts = [
-                denoise(noisy[i : i + SLICES_PER_CALL, None], sigma[i : i + SLICES_PER_CALL], None)[:, 0]
-                for i in range(0, len(noisy), SLICES_PER_CALL)
+                denoise(noisy[i : i + at_once, None], sigma[i : i + at_once], None)[:, 0] for i in range(0, len(noisy), at_once)
             ]
         terms.append((slices - torch.cat(parts)).square().mean())
     return torch.stack(terms)

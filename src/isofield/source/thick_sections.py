@@ -54,10 +54,10 @@ class SimulatedSections:
         self._planes, self._axial, self._model = planes, axial, model
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
-        (c, z, y, x), within = zip(*map(envelope, index, self.shape), strict=True)
-        c_span, y_span, x_span = (range(n)[part] for n, part in zip((self.shape[0], *self.shape[2:]), (c, y, x), strict=True))
-        values = np.empty((len(c_span), z.stop - z.start, len(y_span), len(x_span)), self.dtype)
-        plane_bytes = len(c_span) * len(y_span) * len(x_span) * self.dtype.itemsize
+        envelopes, within = zip(*map(envelope, index, self.shape), strict=True)
+        c, z, y, x = envelopes
+        values = np.empty([part.stop - part.start for part in envelopes], self.dtype)
+        plane_bytes = values[:, :1].nbytes
         at_once = max(1, int(_BYTES_AT_ONCE / max(1, plane_bytes * float(self._axial.ratio))))
         for first in range(z.start, z.stop, at_once):
             sections = range(first, min(first + at_once, z.stop))

@@ -141,7 +141,7 @@ class Measurer:
         origin = self.plan.measured_roi.offset
         z = int(origin.z * self.axial.ratio)
         shifted = region.shifted((z, origin.y, origin.x))
-        return self.truth[slice(0, 1), *shifted.slices][0]  # type: ignore[index]
+        return self.measured.volume.read_truth(shifted)[0]
 
     def baseline(self, kind: str, region: Roi) -> np.ndarray:
         """Interpolated sections over `region` in grey values, float32, not rounded."""

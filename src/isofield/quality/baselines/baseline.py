@@ -10,6 +10,9 @@ from isofield.geometry import AxialMap
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
 from isofield.measurement import MeasurementModel
 
+SLICES_AT_ONCE = {"cpu": 8, "cuda": 128}
+"""Slices that a network reconstructs in one call, by device."""
+
 
 class Baseline(Protocol):
     """A method that makes isotropic planes out of sections, in working units (about -1 to 1), float32 throughout."""

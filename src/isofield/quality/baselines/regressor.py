@@ -14,7 +14,7 @@ from isofield.geometry import AxialMap
 from isofield.interpolation import section_positions
 from isofield.measurement import MeasurementModel
 from isofield.prior.precision import mixed_precision
-from isofield.quality.baselines.baseline import cubic_planes, sections_around
+from isofield.quality.baselines.baseline import SLICES_AT_ONCE, cubic_planes, sections_around
 from isofield.quality.baselines.budget import Recipe, train_within
 from isofield.quality.baselines.pairs import LateralPairs
 
@@ -25,7 +25,6 @@ RECIPE = Recipe(learning_rate=3e-3, warmup_steps=100, ema_decay=0.998)
 N_STATISTICS_CROPS = 256
 CONTEXT_SECTIONS = 6
 """Sections beyond the planes asked for that the encoder is shown: more change the answer by 1e-4 units (rms)."""
-SLICES_PER_BATCH = {"cpu": 8, "cuda": 128}
 
 
 class ResidualBlock(nn.Module):
@@ -149,9 +148,9 @@ class Regressor:
         near = sections[around.start : around.stop]
         positions = self._tensor(section_positions(axial, begin, end) - around.start)
         planes = cubic_planes(sections, axial, begin, end)
+        at_once = SLICES_AT_ONCE[self.device.type]
         for axis in (1, 2):
             slices, target = np.moveaxis(near, axis, 0), np.moveaxis(planes, axis, 0)
-            at_once = SLICES_PER_BATCH[self.device.type]
             for at in range(0, len(slices), at_once):
                 part = slice(at, at + at_once)
                 measured = self._tensor(slices[part])

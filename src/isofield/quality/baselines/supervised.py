@@ -13,11 +13,10 @@ from isofield.measurement import MeasurementModel, neighbour_matrices
 from isofield.prior.network import UNet2d
 from isofield.prior.precision import mixed_precision
 from isofield.prior.spec import PriorSpec, axial_fold
-from isofield.quality.baselines.baseline import cubic_planes
+from isofield.quality.baselines.baseline import SLICES_AT_ONCE, cubic_planes
 from isofield.quality.baselines.budget import Recipe, train_within
 
 CONTEXT_PLANES = 16
-SLICES_PER_BATCH = {"cpu": 8, "cuda": 128}
 
 
 class SupervisedBound:
@@ -123,10 +122,10 @@ class SupervisedBound:
         waves = torch.from_numpy(phase_features(axial, first, last)).to(self.device)
         inner = slice(begin - first, end - first)
         planes = base[inner].copy()
+        at_once = SLICES_AT_ONCE[self.device.type]
         for axis in (1, 2):
             seen = np.stack([np.moveaxis(volume, axis, 0) for volume in (base, *self._beside(base, axis))], axis=1)
             target = np.moveaxis(planes, axis, 0)
-            at_once = SLICES_PER_BATCH[self.device.type]
             for at in range(0, len(seen), at_once):
                 part = slice(at, at + at_once)
                 channels = torch.from_numpy(np.ascontiguousarray(seen[part])).to(self.device)
