@@ -260,3 +260,55 @@ def test_killed_while_packing_every_block_is_sound(tmp_path):
         assert {i: fresh.payload(i) for i in range(1, 12)} == {i: expected[i] for i in range(1, 12)}
         assert fresh.payload(0) in (None, expected[0])
     assert n_partials > 0, "no kill met a file in the making"
+
+
+# --- portions of a job that is under way ---
+
+
+def test_portions_say_what_the_loose_files_did_and_one_pack_takes_them_over(store):
+    before = contents(store)
+    store.pack_portion([3, 4])
+    store.pack_portion([6, 8])
+    assert files(store) == [
+        "block-000007.json",
+        "block-000007.safetensors",
+        "blocks-0000003-0000005.pack",
+        "blocks-0000006-0000009.pack",
+    ]
+    assert contents(store) == contents(FieldStore(store.folder.parent, FINGERPRINT)) == before
+    store.pack(BLOCKS, [skipped(store, SKIPPED)])
+    assert files(store) == ["blocks-0000003-0000009.pack"]
+    assert {i: c for i, c in contents(store).items() if i != SKIPPED} == {i: c for i, c in before.items() if i != SKIPPED}
+
+
+def test_a_portion_of_the_same_span_keeps_what_was_there(store):
+    """Its first and last block were fitted again; the one between them was not."""
+    store.pack_portion([3, 4, 8])
+    before = contents(store)
+    for index in (3, 8):
+        publish(store, index)
+    store.pack_portion([3, 8])
+    assert files(store).count("blocks-0000003-0000009.pack") == 1
+    assert contents(store) == before
+
+
+def test_what_is_damaged_stays_out_of_a_portion(store):
+    path = store.loose.payload_path(4)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    store.pack_portion([3, 4, 6])
+    assert "block-000004.json" in files(store)
+    assert [store.sound(i) for i in (3, 4, 6)] == [True, False, True]
+    # Fitted again, it counts.
+    publish(store, 4)
+    assert store.payload(4) == payload(4)
+
+
+def test_a_portion_left_by_a_writer_killed_before_it_removed_it_is_removed_by_the_next(store):
+    store.pack_portion([3, 4])
+    portion = store.pack_path([3, 4])
+    content = portion.read_bytes()
+    about = store.pack(BLOCKS, [skipped(store, SKIPPED)])
+    portion.write_bytes(content)
+    again = FieldStore(store.folder.parent, FINGERPRINT)
+    assert again.pack(BLOCKS) == about
+    assert files(again) == ["blocks-0000003-0000009.pack"]

@@ -12,7 +12,9 @@ JOB_S = 45 * 60.0
 SPREAD_JOBS = 32
 """Jobs that a run is spread over before they grow beyond the least size."""
 LEAST_BLOCKS, MOST_BLOCKS, MAX_FIT_JOBS = 64, 4096, 1000
-"""Most, unless that makes too many jobs: blocks of a job under way are two files each until it packs them."""
+"""Most, unless that makes too many jobs."""
+PORTION_BLOCKS = 256
+"""Blocks of a job under way that lie loose, two files each, until they are packed together."""
 LEAST_SHARDS, MAX_BLEND_JOBS = 8, 500
 LEAST_SPAN, MAX_PYRAMID_JOBS = 8, 400
 

@@ -1,9 +1,9 @@
-"""The fields of a run and what is known of each: loose while their job runs, one file per job once it is complete.
+"""The fields of a run and what is known of each: some loose while their job runs, one file per job once it is complete.
 
-A volume of a million blocks would be two million files; quotas and file systems break long before. So a job that is complete
-packs its blocks into `blocks-<first>-<stop>.pack`, and once the image is made `tidy` leaves the records of it alone,
-`blocks-<first>-<stop>.records`. A block that is fitted again lies loose beside the pack until its job packs anew; what is loose
-counts.
+A volume of a million blocks would be two million files; quotas and file systems break long before. So a job packs its blocks
+into `blocks-<first>-<stop>.pack`, portion by portion while it runs and all in one once it is complete, and when the image is made
+`tidy` leaves the records of it alone, `blocks-<first>-<stop>.records`. A block that is fitted again lies loose beside the pack
+until its job packs anew; what is loose counts.
 """
 
 from __future__ import annotations
@@ -172,19 +172,42 @@ class FieldStore:
         extra = {record.block_id: record for record in skipped}
         loose = [i for i in blocks if self.loose.read(i) is not None]
         path = self.pack_path(blocks)
+        self.refresh()
         there = self._open(path)
         if loose or there is None or there.entries.keys() != set(blocks):
             self._write(path, blocks, extra, with_payloads=True)
-            # Packs of jobs that held fewer blocks are in this one now; so are records whose fields were tidied away.
-            for other, span in self._listed().items():
-                inside = other != path and blocks[0] <= span.start and span.stop <= blocks[-1] + 1
-                held = Pack.open(other, self.fingerprint) if inside else None
-                if held and held.entries.keys() <= set(blocks):
-                    other.unlink(missing_ok=True)
-            self.refresh()
-        for index in self._lying_loose(blocks):
-            self.loose.withdraw(index)
+        # Packs of portions and of jobs that held fewer blocks are in this one now; so are records whose fields were tidied away.
+        for other, span in self._listed().items():
+            inside = other != path and blocks[0] <= span.start and span.stop <= blocks[-1] + 1
+            held = Pack.open(other, self.fingerprint) if inside else None
+            if held and held.entries.keys() <= set(blocks):
+                other.unlink(missing_ok=True)
+        self._remove_loose(blocks)
         return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+    def pack_portion(self, blocks: Sequence[int]) -> None:
+        """Publish one file with those of `blocks` (ascending) that are whole, then remove what lies loose of them.
+
+        What a file of the same span already holds stays in it.
+        """
+        path = self.pack_path(blocks)
+        there = Pack.open(path, self.fingerprint)
+        held = {*blocks, *(there.entries if there else ())}
+        whole = [i for i in sorted(held) if (record := self.read(i)) and (record.state != "done" or self.payload(i) is not None)]
+        self._write(path, whole, {}, with_payloads=True)
+        self._remove_loose(sorted(set(blocks).intersection(whole)))
+
+    def _remove_loose(self, blocks: Sequence[int]) -> None:
+        self.refresh()
+        for index in self.lying_loose(blocks):
+            self.loose.withdraw(index)
+
+    def lying_loose(self, blocks: Sequence[int]) -> list[int]:
+        """Those of `blocks` of which a file lies loose: a field without its record, too, if its removal was interrupted."""
+        with suppress(FileNotFoundError):
+            names = {name.split(".")[0] for name in os.listdir(self.folder)}
+            return [i for i in blocks if self.loose.record_path(i).stem in names]
+        return []
 
     def tidy(self) -> int:
         """Leave the records and remove the fields of all packs; returns the bytes set free."""
@@ -216,13 +239,6 @@ class FieldStore:
             for index in pack.entries.keys() - seen if pack else ():
                 yield index, {**pack.entries[index], "state": pack.state(index)}  # type: ignore[union-attr]
             seen.update(pack.entries if pack else ())
-
-    def _lying_loose(self, blocks: Sequence[int]) -> list[int]:
-        """Those of `blocks` of which a file lies loose: a field without its record, too, if its removal was interrupted."""
-        with suppress(FileNotFoundError):
-            names = {name.split(".")[0] for name in os.listdir(self.folder)}
-            return [i for i in blocks if self.loose.record_path(i).stem in names]
-        return []
 
     def refresh(self) -> None:
         """Look again which packs there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -79,6 +80,34 @@ def test_blocks_lie_loose_until_their_job_is_complete(run, finished, monkeypatch
     assert seen == [5, 6]
     assert [path.name for path in run.store.folder.iterdir()] == ["blocks-0000004-0000008.pack"]
     assert {i: d for i, d in finished.fields().items() if i >= 4} == run.fields()
+
+
+def test_a_job_under_way_never_has_more_than_a_portion_of_its_blocks_loose(run, finished, monkeypatch):
+    """Nor does one that was killed and goes on, with what its predecessor left."""
+    without_fields(run)
+    monkeypatch.setattr(fitting, "PORTION_BLOCKS", 2)
+    most, seen = 0, []
+    publish = FieldStore.publish
+
+    def counted(store, record, payload):
+        nonlocal most
+        done = publish(store, record, payload)
+        seen.append(record.block_id)
+        most = max(most, len(list(store.folder.glob("block-*.json"))))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(FieldStore, "publish", counted)
+    with suppress(KeyboardInterrupt):
+        run.stage("fit", 0)
+    assert sorted(path.name for path in run.store.folder.glob("blocks-*")) == ["blocks-0000000-0000002.pack"]
+    for job in (0, 1):
+        assert run.stage("fit", job) == 0
+    assert sorted(seen) == list(range(8)), "nothing is fitted twice"
+    assert most == 2
+    assert len(list(run.store.folder.iterdir())) == 2
+    assert run.fields() == finished.fields()
 
 
 def test_jobs_in_any_order_fit_the_same_fields(run, finished):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, prod
 
+from isofield.bundling import PORTION_BLOCKS
 from isofield.config import Config, Sections
 from isofield.cost.memory import largest_shape
 from isofield.field.spec import FieldSpec
@@ -73,7 +74,7 @@ def n_files(config: Config | Sections, layout: Layout) -> int:
 
 
 def n_files_running(config: Config | Sections, layout: Layout, n_parallel: int) -> int:
-    """Files while `n_parallel` fit jobs are under way, at most: their blocks' fields and records lie loose until a job ends."""
-    n_blocks = len(layout.jobs.blocks)
-    under_way = min(n_blocks, n_parallel * ceil(n_blocks / layout.n_fit_jobs))
-    return n_files(config, layout) + 2 * under_way
+    """Files while `n_parallel` fit jobs are under way, at most: a portion of each job's fields and records lies loose."""
+    per_job = ceil(len(layout.jobs.blocks) / layout.n_fit_jobs)
+    n_portions = ceil(per_job / PORTION_BLOCKS)
+    return n_files(config, layout) + n_parallel * (2 * min(per_job, PORTION_BLOCKS) + n_portions)

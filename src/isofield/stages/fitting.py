@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from isofield.blockrecords import BlockRecord
+from isofield.bundling import PORTION_BLOCKS
 from isofield.config import Sections
 from isofield.cost.memory import CUDA_BYTES_PER_VOX
 from isofield.errors import InputError, UnreadableError
@@ -67,7 +68,7 @@ def fit_job(config: Sections, paths: RunPaths, job: int) -> None:
     if todo:
         denoise, about = load_prior(paths.prior, device)
         measured = MeasuredBlocks(open_source(config.source), plan)
-        Fitter(config, store, measured, denoise, about, device).fit(todo, len(blocks))
+        Fitter(config, store, measured, denoise, about, device, store.lying_loose(blocks)).fit(todo, len(blocks))
     if config.run.on_failed_block == "fallback":
         give_up(store, todo)
     states = {i: "skipped" if i in empty else store.state(i) for i in blocks}
@@ -126,12 +127,15 @@ class Fitter:
         denoise: Denoise,
         prior: dict[str, Any],
         device: torch.device,
+        loose: Iterable[int] = (),
     ) -> None:
+        """loose: blocks of the job that a process before this one left loose."""
         self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
         self.n_neighbours, self.noise = prior["spec"]["neighbours"], prior["section_noise"]
         self.field_spec = config.field.decided(config.fit.detail, measured.axial.ratio)
-        self.largest: int | None = None
-        """Blocks that were found to fit into memory together; None until it ran out."""
+        self.largest = PORTION_BLOCKS
+        """Blocks that may be fitted together: a portion, or what was found to fit into memory when it ran out."""
+        self.loose = set(loose)
         self.failed: dict[int, str] = {}
         self.unreadable: dict[int, UnreadableError] = {}
 
@@ -147,6 +151,7 @@ class Fitter:
         done = 0
         with StopRequest() as request:
             for batch in self._batches(indices):
+                self._make_room(len(batch))
                 self._fit_within_memory(batch)
                 done += len(batch)
                 progress.update(done)
@@ -160,6 +165,12 @@ class Fitter:
             first = next(iter(self.unreadable.values()))
             lost = f"blocks {shown(list(self.unreadable))} cannot be fitted, all others are kept"
             raise UnreadableError(first.thing, first.value, f"{first.limit}; {lost}", first.remedy)
+
+    def _make_room(self, n: int) -> None:
+        """Pack what lies loose if `n` blocks more would make it more than a portion."""
+        if len(self.loose) + n > PORTION_BLOCKS:
+            self.store.pack_portion(sorted(self.loose))
+            self.loose.clear()
 
     def _require_most(self, bearable: int, n_tried: int) -> None:
         lost = {**self.failed, **{i: str(error) for i, error in self.unreadable.items()}}
@@ -203,7 +214,7 @@ class Fitter:
                     raise
                 self.unreadable[i] = error
         for index in [i for i, block in data.items() if block is None]:
-            self.store.publish(skipped(self.store, index), None)
+            self._keep(skipped(self.store, index), None)
         filled = {i: block for i, block in data.items() if block is not None}
         for index in self._attempt(list(filled), list(filled.values()), attempt=1) if filled else ():
             self._retry(index, filled[index])
@@ -219,7 +230,7 @@ class Fitter:
         for (read_shape, *_), members in groups.items():
             size = self.config.fit.batch_blocks or self._fitting_batch(read_shape.volume)
             while members:
-                size = min(size, self.largest or size)
+                size = min(size, self.largest)
                 yield members[:size]
                 members = members[size:]
 
@@ -273,4 +284,8 @@ class Fitter:
         if state == "failed":
             self.failed[index] = record.message or ""
         payload = pack_field(result.fields, position, self.field_spec) if state == "done" else None
+        self._keep(record, payload)
+
+    def _keep(self, record: BlockRecord, payload: bytes | None) -> None:
         self.store.publish(record, payload)
+        self.loose.add(record.block_id)
