@@ -23,7 +23,7 @@ help:
 # The environment is made anew when what it is made from changes.
 $(BIN)/.installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c envs/constraints.txt -e '.[test]'
+	$(BIN)/pip install -q --no-compile -c envs/constraints.txt -e '.[test]'
 	@touch $@
 
 demo: $(BIN)/.installed

@@ -127,7 +127,7 @@ def test_what_is_not_there_or_no_zarr_is_said_to_be(tmp_path, ramp, spec, s3, gs
 
 
 def test_a_server_that_goes_away_while_it_is_read_is_named(tmp_path, ramp, spec):
-    raw_v3(tmp_path / "a.zarr", ramp)
+    zarr.create_array(tmp_path / "a.zarr", data=ramp, chunks=(1, 7, 11))
     command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         port = process.stdout.readline().split("port ")[1].split()[0]

@@ -217,8 +217,11 @@ class RemotePlace:
                 from isofield.storage import gcs
 
                 return gcs.Client(asynchronous=asynchronous, use_listings_cache=False)
-            anonymous = {"anon": True} if self.anonymous else {}
-            return fsspec.filesystem(self.uri.partition(":")[0], asynchronous=asynchronous, use_listings_cache=False, **anonymous)
+            options: dict[str, object] = {"anon": True} if self.anonymous else {}
+            if asynchronous and self._scheme == "s3":
+                # zarr asks for many chunks at once by itself; s3fs would ask for the size of each before.
+                options["max_concurrency"] = 1
+            return fsspec.filesystem(self.uri.partition(":")[0], asynchronous=asynchronous, use_listings_cache=False, **options)
         except ImportError as error:
             extra = _EXTRA[self._scheme]
             limit = f"needs a package that is not installed ({error.name or error})"
