@@ -259,18 +259,23 @@ def measurement_matrix(
 
 
 @lru_cache(maxsize=16)
-def neighbour_matrices(model: MeasurementModel, n_vox: int, n_neighbours: int) -> np.ndarray:
-    """What stands beside a slice as neighbouring sections stand beside a section: float32 (2 n_neighbours, n_vox, n_vox).
+def neighbour_matrices(model: MeasurementModel, n_vox: int, n_neighbours: int, slice_offsets: tuple[int, ...] = ()) -> np.ndarray:
+    """What stands beside a slice as neighbouring sections stand beside a section: float32 (2 n, n_vox, n_vox).
 
     Kept, and not to be written to: most blocks have the same sides.
 
     The prior sees an XY section between its neighbours, a section's thickness apart and as thick. Row i of matrix 2k (2k + 1)
     is the section profile laid across a lateral axis, k + 1 thicknesses before (behind) slice i; times the slices it is
-    what stands there. At the ends of the block the outermost slice is taken to go on.
+    what stands there. At the ends of the block the outermost slice is taken to go on. After these, of n = n_neighbours +
+    len(slice_offsets) pairs, come the slices that lie so many voxels before and behind.
     """
-    rows = np.zeros((2 * n_neighbours, n_vox, n_vox), np.float32)
+    rows = np.zeros((2 * (n_neighbours + len(slice_offsets)), n_vox, n_vox), np.float32)
     for k, i in itertools.product(range(n_neighbours), range(n_vox)):
         for side, sign in enumerate((-1, 1)):
             rows[2 * k + side, i] = model.profile_at(i + Fraction(1, 2) + sign * (k + 1) * model.ratio, n_vox)
+    every = np.arange(n_vox)
+    for j, offset in enumerate(slice_offsets, start=n_neighbours):
+        for side, sign in enumerate((-1, 1)):
+            rows[2 * j + side, every, np.clip(every + sign * offset, 0, n_vox - 1)] = 1
     rows.flags.writeable = False
     return rows

@@ -84,6 +84,11 @@ class RunPaths:
         return self.root / "prior" / "samples.png"
 
     @property
+    def first_prior(self) -> Path:
+        """The network of the first of two rounds, which restored what the second one learned from."""
+        return self.root / "prior" / "first.safetensors"
+
+    @property
     def training(self) -> Path:
         """State of training; outside what Snakemake knows of, so that a failed job leaves it."""
         return self.root / "prior" / "training.safetensors"

@@ -70,6 +70,7 @@ def test_where_the_checkpoint_lies_does_not_matter_but_what_it_holds_does(teache
         ({"channels": [8, 16]}, ("prior.init", "prior.channels", "(8, 8)")),
         ({"n_residual_blocks": 2}, ("prior.init", "prior.n_residual_blocks")),
         ({"neighbours": 0}, ("prior.init", "prior.neighbours")),
+        ({"rounds": 2}, ("prior.init", "prior.rounds 1", "this run has 2")),
         ({"init": "nowhere.safetensors"}, ("prior.init", "nowhere.safetensors", "is not a file")),
     ],
 )

@@ -72,7 +72,8 @@ def prior_steps(config, plan, seconds: float) -> int:
     """Training steps of the prior that fit into `seconds` on this device."""
     device = choose_device(config.run.device, config.run.threads_per_job)
     sampler, _ = make_sampler(config, plan)
-    spec = config.prior.model_copy(update={"steps": 2 * N_TIMED_STEPS})
+    # A step of a second round, with its few channels more, is taken to last as long.
+    spec = config.prior.model_copy(update={"steps": 2 * N_TIMED_STEPS, "rounds": 1})
     state = initial_state(spec, sampler, 0, device)
     steps = steps_within(seconds, train(state, spec, sampler, 0))
     say(f"benchmark: {steps} training steps in {seconds:.0f} s")
@@ -118,9 +119,10 @@ def _slices(axes: tuple[int, ...]) -> Callable[[Setting], Outcome]:
         measured = Measured(setting)
         plan, spec = measured.plan, setting.sections("fit", CONDITIONAL).fit
         denoise, about = load_prior(RunPaths(setting.folder / CONDITIONAL).prior, device)
+        sees = PriorSpec.model_validate(about["spec"])
 
         def render(index: int) -> np.ndarray:
-            data = measured.blocks.block(index, setting.seed, about["spec"]["neighbours"], noisy=False)
+            data = measured.blocks.block(index, setting.seed, sees.neighbours, noisy=False, slice_offsets=sees.slice_offsets)
             if data is None:
                 return measured.blocks.base(plan.block_grid[index].field_roi)
             targets = distillation_targets(BlockBatch.stack([data], device), denoise, mirrored=spec.mirrored)

@@ -23,7 +23,7 @@ from isofield.field.targets import distillation_targets
 from isofield.geometry import ZYX, AxialMap
 from isofield.intensity import to_dtype
 from isofield.measurement import MeasurementModel
-from isofield.prior.denoiser import Denoiser
+from isofield.prior.denoiser import Denoiser, n_condition
 from isofield.prior.patches import LateralDegradation, PatchSampler
 from isofield.prior.training import initial_state, train
 from isofield.quality.baselines.regressor import Regressor
@@ -83,7 +83,8 @@ class SpeedBenchmark:
         units = self.sections[needed.start : needed.stop, y, x]
         noise = 0 if self.fit.detail else None
         field = self.block.field_roi
-        return block_data(self.axial, self.model, read, field, needed, units, seed, self.prior.neighbours, noise)
+        beside = {"n_neighbours": self.prior.neighbours, "slice_offsets": self.prior.slice_offsets}
+        return block_data(self.axial, self.model, read, field, needed, units, seed, noise_seed=noise, **beside)
 
     def run(self) -> pd.DataFrame:
         """One row per part: seconds, mvoxel_per_s, tflop, gbyte, floor_s and times_floor."""
@@ -169,12 +170,12 @@ class SpeedBenchmark:
         flops = counted(one)
         seconds = timed(some, self.device, self.setting.repeats) / N_TRAINING_STEPS
         n_vox = spec.batch * spec.patch_vox**2
-        n_in = 3 + 2 * spec.neighbours
+        n_in = n_condition(spec)
         self._row("training step", seconds, n_vox, flops, FLOAT * n_vox * (n_in + 2))
 
     def _training_work(self) -> tuple[Work, Work]:
         """One training step, and N_TRAINING_STEPS of them."""
-        spec = self.prior.model_copy(update={"steps": 1000})
+        spec = self.prior.model_copy(update={"steps": 1000, "rounds": 1})
         sampler = PatchSampler([self.learned], self.degradation, 0, spec.neighbours)
         state = initial_state(spec, sampler, 0, self.device)
         steps = train(state, spec, sampler, 0)

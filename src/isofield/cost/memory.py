@@ -9,7 +9,7 @@ from math import prod
 from isofield.blocks import BlockGrid
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec
 from isofield.geometry import ZYX
-from isofield.prior.spec import PriorSpec
+from isofield.prior.spec import RESTORED_VOX, PriorSpec
 
 INTERPRETER_BYTES = 900 * 2**20
 """Python with torch, zarr and dask imported, and what their allocators keep."""
@@ -21,6 +21,8 @@ DENOISER_CHANNELS = 256
 """Feature maps at full slice size that a denoiser call holds at once, generously."""
 PLANNED_BLOCK_BYTES, MEASURED_BLOCK_BYTES, VERIFIED_BLOCK_BYTES, RECORD_BYTES = 400, 2048, 200, 8192
 """What is held of a block while the plan, and the metrics, are made, the run is read back, and while its record is read."""
+RESTORED_BYTES_PER_VOX = 56
+"""What a part of the volume takes while the first network restores it for a second round, measured."""
 CUDA_MEMORY_BYTES, CUDA_BYTES_PER_VOX = 80e9, 160
 """Memory of a large GPU, and what a voxel seen takes of it: how many blocks are fitted together there."""
 
@@ -99,4 +101,5 @@ def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int) -> int:
     pool = min(spec.pool_bytes // 4, measured_vox)
     levels = sum(channels / 4**level for level, channels in enumerate(spec.channels))
     graph = 4 * spec.batch * spec.patch_vox**2 * (30 * spec.n_residual_blocks * levels / 4 + 64)
-    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph)
+    restored = RESTORED_BYTES_PER_VOX * RESTORED_VOX if spec.rounds == 2 else 0
+    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph) + restored

@@ -39,14 +39,15 @@ def block_data(
     n_neighbours: int = 1,
     noise_seed: int | None = None,
     bad: Collection[int] = (),
+    slice_offsets: tuple[int, ...] = (),
 ) -> BlockData:
     """Data of a block that sees `read` and has its field over `field`, equal to it along z.
 
     `units` (len(sections), Yr, Xr): `sections_needed` over the lateral extent of `read`, in working units.
 
     Sections that the block sees only in part, or whose profile reaches beyond it, shape its interpolation but not its data
-    term. n_neighbours: those that the prior looks at. noise_seed: of the whole run, None for no noise. bad: sections that are
-    not believed; `units` holds what stands in for them, which shapes the interpolation and nothing else.
+    term. n_neighbours, slice_offsets: what the prior looks at beside a slice. noise_seed: of the whole run, None for no noise.
+    bad: sections that are not believed; `units` holds what stands in for them, which shapes the interpolation and nothing else.
     """
     begin, end = read.offset.z, read.end.z
     inside = model.whole_sections(axial, begin, end)
@@ -59,7 +60,7 @@ def block_data(
         measure=measure,
         weight=np.array([section not in bad for section in inside], np.float32),
         phase=phase_features(axial, begin, end, planes_of(axial, bad, begin, end) if bad else None),
-        neighbours=tuple(neighbour_matrices(model, side, n_neighbours) for side in read.shape[1:]),  # type: ignore[arg-type]
+        neighbours=tuple(neighbour_matrices(model, side, n_neighbours, slice_offsets) for side in read.shape[1:]),  # type: ignore[arg-type]
         noise=None if noise_seed is None else white_noise(noise_seed, read),
         seed=seed,
     )

@@ -47,16 +47,13 @@ def load_prior(path: Path, device: torch.device, remedy: str = "Delete it and tr
 
 
 INIT_REMEDY = "Set prior.init to the prior.safetensors of a finished run, or leave it null"
-SIZED_BY = ("channels", "n_residual_blocks", "neighbours")
+SIZED_BY = ("channels", "n_residual_blocks", "neighbours", "rounds")
 """What the tensors of a network depend on."""
 
 
-def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, Any]:
-    """Give a fresh training the weights of the prior in `path`; returns the facts stored with it.
-
-    Raises InputError if it is no prior or its network is of another size.
-    """
-    other, about = load_prior(path, torch.device("cpu"), INIT_REMEDY)
+def load_of_size(path: Path, spec: PriorSpec, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
+    """`load_prior` of the file in prior.init. Raises InputError if its network is of another size than that of `spec`."""
+    denoiser, about = load_prior(path, device, INIT_REMEDY)
     theirs = PriorSpec.model_validate(about["spec"])
     for key in SIZED_BY:
         if getattr(theirs, key) != getattr(spec, key):
@@ -66,6 +63,15 @@ def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, A
                 f"was trained with prior.{key} {getattr(theirs, key)}, this run has {getattr(spec, key)}",
                 f"Set prior.{key} to {getattr(theirs, key)}, or leave prior.init null",
             )
+    return denoiser, about
+
+
+def start_from(state: TrainingState, spec: PriorSpec, path: Path) -> dict[str, Any]:
+    """Give a fresh training the weights of the prior in `path`; returns the facts stored with it.
+
+    Raises InputError if it is no prior or its network is of another size.
+    """
+    other, about = load_of_size(path, spec, torch.device("cpu"))
     ours, folds = state.denoiser, (other.network.fold, state.denoiser.network.fold)
     if folds[0] != folds[1]:
         raise InputError(

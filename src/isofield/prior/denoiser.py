@@ -14,8 +14,8 @@ from isofield.prior.spec import PriorSpec, axial_fold
 
 
 def n_condition(spec: PriorSpec) -> int:
-    """Condition channels: the interpolated measurement, that of the neighbours, cosine and sine of the place in the section."""
-    return 3 + 2 * spec.neighbours
+    """Condition channels: the interpolated measurement, what stands beside it, cosine and sine of the place in the section."""
+    return 3 + spec.n_beside
 
 
 class Denoiser(nn.Module):

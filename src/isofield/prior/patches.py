@@ -152,19 +152,26 @@ class PatchSampler:
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.pool), n, p=self.probability)
         crops = np.stack([self._crop(self.pool[i], rng) for i in chosen])
-        inside, at_end = rng.integers(self.degradation.n_phases, size=n), self.degradation.n_phases + rng.integers(2, size=n)
-        phase = np.where(rng.random(n) < AXIAL_END_SHARE, at_end, inside)
-        if self.degradation.n_gaps:
-            with_gap = self.degradation.n_phases + 2 + rng.integers(self.degradation.n_gaps, size=n)
-            phase = np.where(rng.random(n) < GAP_SHARE, with_gap, phase)
+        phase = self._phases(n, rng)
         if not self.noise:
             return self.degradation.condition(crops, phase)
         shape = (n, crops.shape[1], self.degradation.n_sections, self.degradation.patch)
         return self.degradation.condition(crops, phase, np.float32(self.noise) * rng.standard_normal(shape, np.float32))
 
+    def _phases(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        inside, at_end = rng.integers(self.degradation.n_phases, size=n), self.degradation.n_phases + rng.integers(2, size=n)
+        phase = np.where(rng.random(n) < AXIAL_END_SHARE, at_end, inside)
+        if self.degradation.n_gaps:
+            with_gap = self.degradation.n_phases + 2 + rng.integers(self.degradation.n_gaps, size=n)
+            phase = np.where(rng.random(n) < GAP_SHARE, with_gap, phase)
+        return phase
+
     def _crop(self, stack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self._cut(stack[self._sections(len(stack), rng)], rng)
+
+    def _cut(self, stack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random place of a stack (C, Y, X), turned and flipped: (C, length, patch)."""
         length, patch = self.degradation.length, self.degradation.patch
-        stack = stack[self._sections(len(stack), rng)]
         turn = bool(rng.integers(2))
         if stack.shape[1 + turn] < length or stack.shape[2 - turn] < patch:
             turn = not turn

@@ -13,6 +13,10 @@ from isofield.spec import Spec
 Precision = Literal["auto", "float32"]
 
 
+SLICE_OFFSETS = (1, 2, 4)
+"""How far, in voxels, the slices before and behind lie that the network of a second round sees."""
+RESTORED_VOX = 2**24
+"""Voxels of what a second round learns from, about: restored in a minute of two cores."""
 NOT_TRAINED_BY = frozenset({"checkpoint_every_s", "init", "channel"})
 """Keys that change nothing in what is trained, or whose content does where their name does not."""
 
@@ -33,6 +37,12 @@ class PriorSpec(Spec):
         le=4,
         description="neighbouring sections on each side that the network sees beside the one it works on; they cost little and "
         "give it a view in depth",
+    )
+    rounds: Literal[1, 2] = Field(
+        1,
+        description="2: half of the steps train a first network, which restores a part of the volume; the rest train a second "
+        "one on XY slices of that, which are thin as sections are not, between the slices beside them (docs/method.md). With an "
+        "init, that is the first network",
     )
     noise_match: float = Field(
         1.0,
@@ -87,6 +97,22 @@ class PriorSpec(Spec):
     def _something_to_use(self) -> PriorSpec:
         if self.steps == 0 and self.init is None:
             raise ValueError("steps is 0 and there is no init; name the prior to use in prior.init, or train for some steps")
+        return self
+
+    @property
+    def slice_offsets(self) -> tuple[int, ...]:
+        """How far, in voxels, the slices lie that the network sees beside its own, on each side."""
+        return SLICE_OFFSETS if self.rounds == 2 else ()
+
+    @property
+    def n_beside(self) -> int:
+        """What the network sees beside its own slice: neighbouring sections, and slices, on both sides."""
+        return 2 * (self.neighbours + len(self.slice_offsets))
+
+    @model_validator(mode="after")
+    def _a_step_per_round(self) -> PriorSpec:
+        if 0 < self.steps < self.rounds:
+            raise ValueError(f"steps is {self.steps}, fewer than rounds ({self.rounds}); train for more steps")
         return self
 
     @model_validator(mode="after")

@@ -51,7 +51,9 @@ class MeasuredBlocks:
         )
         return self.volume.read(region)[0]
 
-    def block(self, index: int, seed: int, n_neighbours: int, noisy: bool) -> BlockData | None:
+    def block(
+        self, index: int, seed: int, n_neighbours: int, noisy: bool, slice_offsets: tuple[int, ...] = ()
+    ) -> BlockData | None:
         """What block `index` is fitted to; None where its sections are empty.
 
         The seed of the block is drawn from the run's seed and its index alone.
@@ -73,6 +75,7 @@ class MeasuredBlocks:
             n_neighbours,
             noise_seed=seed if noisy else None,
             bad=self.bad,
+            slice_offsets=slice_offsets,
         )
 
     def base(self, roi: Roi) -> np.ndarray:

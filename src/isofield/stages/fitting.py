@@ -23,6 +23,7 @@ from isofield.fieldstore import FieldStore
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior
+from isofield.prior.spec import PriorSpec
 from isofield.progress import Progress, say
 from isofield.records import fingerprint, sealed, sha256_file, write_json
 from isofield.source import open_source
@@ -131,7 +132,7 @@ class Fitter:
     ) -> None:
         """loose: blocks of the job that a process before this one left loose."""
         self.config, self.store, self.measured, self.denoise, self.device = config, store, measured, denoise, device
-        self.n_neighbours, self.noise = prior["spec"]["neighbours"], prior["section_noise"]
+        self.prior, self.noise = PriorSpec.model_validate(prior["spec"]), prior["section_noise"]
         self.field_spec = config.field.decided(config.fit.detail, measured.axial.ratio)
         self.largest = PORTION_BLOCKS
         """Blocks that may be fitted together: a portion, or what was found to fit into memory when it ran out."""
@@ -208,7 +209,7 @@ class Fitter:
         data = {}
         for i in batch:
             try:
-                data[i] = self.measured.block(i, self.config.run.seed, self.n_neighbours, noisy)
+                data[i] = self.measured.block(i, self.config.run.seed, self.prior.neighbours, noisy, self.prior.slice_offsets)
             except UnreadableError as error:
                 if error.place is None:
                     raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,19 @@ from isofield.errors import InputError
 from isofield.intensity import Intensity
 from isofield.paths import RunPaths
 from isofield.plan import Plan
-from isofield.prior.checkpoint import INIT_REMEDY, load_prior, pack_prior, pack_training, resume_training, start_from
+from isofield.prior.checkpoint import (
+    INIT_REMEDY,
+    load_of_size,
+    load_prior,
+    pack_prior,
+    pack_training,
+    resume_training,
+    start_from,
+)
 from isofield.prior.denoiser import Denoiser
 from isofield.prior.noise import section_noise
 from isofield.prior.patches import MIN_PATCH_VOX, LateralDegradation, PatchSampler
+from isofield.prior.second_round import RestoredSampler, widen
 from isofield.prior.spec import NOT_TRAINED_BY, PriorSpec
 from isofield.prior.training import TrainingState, initial_state, run_training
 from isofield.progress import Progress, say
@@ -27,12 +39,14 @@ from isofield.source import open_source
 from isofield.source.paths import expand
 from isofield.stages.blocks_io import planned
 from isofield.stages.device import choose_device
+from isofield.stages.restoring import restored_stacks
 from isofield.stages.sampling import require_learnable, sample_crops
 from isofield.stages.stopping import StoppedError, StopRequest
 
 PRIOR_CODE = 4
 """Raised whenever a change of the training code changes what it produces."""
 LOSS_HEADER = "step,loss,posterior_mean_loss"
+Losses = list[tuple[int, float, float]]
 
 
 def train_prior(config: Sections, paths: RunPaths) -> None:
@@ -40,11 +54,11 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
     sampler, noise = make_sampler(config, plan)
-    # How often a state is saved changes nothing in what is trained.
     spec = config.prior
     init = init_path(spec)
     if init and not spec.steps:
         return adopt_prior(init, config, plan, paths, sampler)
+    # How often a state is saved changes nothing in what is trained.
     mark = fingerprint(
         plan.fingerprints["volume"],
         spec.model_dump(exclude=set(NOT_TRAINED_BY)),
@@ -53,13 +67,38 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
         device.type,
         PRIOR_CODE,
     )
+    losses: Losses = []
+    if spec.rounds == 1:
+        state = trained(spec, sampler, paths, mark, config.run.seed, device, partial(_begin, spec, init))
+    else:
+        first, losses = first_network(config, paths, sampler, mark, init, device)
+        spec = spec.model_copy(update={"steps": spec.steps - len_of(losses)})
+        parts = restored_stacks(sampler.pool, first, spec, plan.model, device)
+        sampler = RestoredSampler(parts, sampler.degradation, config.run.seed, plan.model, spec, sampler.noise)
+        begin = partial(_begin, spec, init) if init else partial(_widened, first)
+        state = trained(spec, sampler, paths, f"{mark}-2", config.run.seed, device, begin)
+    state.losses = [*losses, *((step + len_of(losses), a, b) for step, a, b in state.losses)]
+    state.step += len_of(losses)
+    publish(state, config, plan, paths, sampler, noise, mark)
+
+
+def trained(
+    spec: PriorSpec,
+    sampler: PatchSampler,
+    paths: RunPaths,
+    mark: str,
+    seed: int,
+    device: torch.device,
+    begin: Callable[[TrainingState], str],
+) -> TrainingState:
+    """Train to the last step, from where an interrupted training stopped if it bears this `mark`.
+
+    begin: gives fresh weights what they start with, and says what that is. Raises StoppedError when it was told to stop.
+    """
     state = resume_training(paths.training, mark, spec, device)
     if state is None:
-        state = initial_state(spec, sampler, config.run.seed, device)
-        start = "from scratch"
-        if init:
-            about = start_from(state, spec, init)
-            start = f"from {init} ({about['steps']} steps on a volume of ratio {about['ratio']})"
+        state = initial_state(spec, sampler, seed, device)
+        start = begin(state)
         say(f"train: {start} on {device}, {sum(p.numel() for p in state.denoiser.parameters())} parameters")
     else:
         say(f"train: goes on from step {state.step}")
@@ -73,10 +112,44 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
         write_bytes_atomic(paths.training, pack_training(current, mark))
 
     with StopRequest() as request:
-        run_training(state, spec, sampler, config.run.seed, save, report, lambda: request.made is not None)
+        run_training(state, spec, sampler, seed, save, report, lambda: request.made is not None)
     if state.step < spec.steps:
         raise StoppedError(f"train: {request.made} at step {state.step}, which is saved; run again to go on from there")
-    publish(state, config, plan, paths, sampler, noise, mark)
+    return state
+
+
+def first_network(
+    config: Sections, paths: RunPaths, sampler: PatchSampler, mark: str, init: Path | None, device: torch.device
+) -> tuple[Denoiser, Losses]:
+    """The network of the first round and its losses: trained for half of the steps, or kept from before; with an `init`, that."""
+    if init:
+        return load_of_size(init, config.prior, device)[0], []
+    spec = config.prior.model_copy(update={"rounds": 1, "steps": config.prior.steps // 2})
+    with suppress(InputError):
+        kept, about = load_prior(paths.first_prior, device)
+        if about["fingerprint"] == mark:
+            return kept, [(int(step), a, b) for step, a, b in about["losses"]]
+    state = trained(spec, sampler, paths, f"{mark}-1", config.run.seed, device, partial(_begin, spec, None))
+    write_bytes_atomic(paths.first_prior, pack_prior(state.average, spec, {"fingerprint": mark, "losses": state.losses}))
+    return load_prior(paths.first_prior, device)[0], state.losses
+
+
+def len_of(losses: Losses) -> int:
+    """Steps that these losses are of."""
+    return losses[-1][0] if losses else 0
+
+
+def _begin(spec: PriorSpec, init: Path | None, state: TrainingState) -> str:
+    if init is None:
+        return "from scratch"
+    about = start_from(state, spec, init)
+    return f"from {init} ({about['steps']} steps on a volume of ratio {about['ratio']})"
+
+
+def _widened(first: Denoiser, state: TrainingState) -> str:
+    for network in (state.denoiser, state.average):
+        widen(network, first, network.n_condition - first.n_condition)
+    return "second round"
 
 
 def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler) -> None:

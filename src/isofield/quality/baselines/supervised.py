@@ -61,7 +61,7 @@ class SupervisedBound:
         # The same view in depth as the prior has: what stands beside a slice.
         self.beside = {axis: self._beside(self.base, axis) for axis in (1, 2)}
         torch.manual_seed(seed)
-        n_in, fold = 1 + 2 * self.spec.neighbours + len(self.waves), axial_fold(model.ratio)
+        n_in, fold = 1 + self.spec.n_beside + len(self.waves), axial_fold(model.ratio)
         network = UNet2d(n_in, self.spec.channels, self.spec.n_residual_blocks, fold)
         network = network.to(self.device, memory_format=torch.channels_last)
 
@@ -107,7 +107,7 @@ class SupervisedBound:
 
     def _beside(self, base: np.ndarray, axis: int) -> list[np.ndarray]:
         """What stands before and behind every slice across `axis` of base (Z, Y, X): 2 neighbours volumes."""
-        matrices = neighbour_matrices(self.model, base.shape[axis], self.spec.neighbours)
+        matrices = neighbour_matrices(self.model, base.shape[axis], self.spec.neighbours, self.spec.slice_offsets)
         return [np.moveaxis(np.tensordot(matrix, base, axes=(1, axis)), 0, axis) for matrix in matrices]
 
     def _predict(self, network: torch.nn.Module, condition: Tensor, lead: int) -> Tensor:

@@ -1,0 +1,61 @@
+"""What a second round of training learns from: parts of the measured volume as the network of the first round restores them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+from isofield.field.batch import BlockBatch
+from isofield.field.inputs import block_data
+from isofield.field.representation import X, Y
+from isofield.field.targets import distillation_targets
+from isofield.geometry import AxialMap, Roi
+from isofield.measurement import MeasurementModel
+from isofield.prior.denoiser import Denoiser
+from isofield.prior.spec import RESTORED_VOX, PriorSpec
+from isofield.progress import Progress
+from isofield.stages.sampling import spread
+
+PART_SECTIONS, PART_VOX = 32, 256
+"""Size of a part at most, in sections and, along y and x, in voxels."""
+
+
+def restored_stacks(
+    pool: list[np.ndarray], denoiser: Denoiser, spec: PriorSpec, model: MeasurementModel, device: torch.device
+) -> list[np.ndarray]:
+    """Parts of stacks (sections, Y, X) in working units, restored: float32 (Z, Y, X), the mean of their ZX and ZY slices."""
+    parts = _parts(pool, float(model.ratio))
+    progress, restored = Progress("train", len(parts), "parts restored"), []
+    for part in parts:
+        axial = AxialMap(model.ratio, len(part))
+        whole = Roi((0, 0, 0), (axial.n_planes, *part.shape[1:]))
+        seen = spec.slice_offsets if denoiser.n_condition > 3 + 2 * spec.neighbours else ()
+        data = block_data(axial, model, whole, whole, range(len(part)), part, 0, spec.neighbours, slice_offsets=seen)
+        targets = distillation_targets(BlockBatch.stack([data], device), denoiser, mirrored=True)
+        restored.append(((targets[Y][0] + targets[X][0]) / 2).cpu().numpy())
+        progress.update(len(restored))
+    return restored
+
+
+def _parts(pool: list[np.ndarray], ratio: float) -> list[np.ndarray]:
+    """Parts spread evenly over the pool, RESTORED_VOX in all or the whole pool."""
+    found = []
+    for stack in pool:
+        starts = [_cuts(side, most) for side, most in zip(stack.shape, (PART_SECTIONS, PART_VOX, PART_VOX), strict=True)]
+        found += [stack[z, y, x] for z, y, x in itertools.product(*starts)]
+    order = sorted(range(len(found)), key=lambda k: spread(k))
+    chosen, n_vox = [], 0.0
+    for k in order:
+        if chosen and n_vox + found[k].size * ratio > RESTORED_VOX:
+            break
+        chosen.append(k)
+        n_vox += found[k].size * ratio
+    return [found[k] for k in sorted(chosen)]
+
+
+def _cuts(side: int, most: int) -> list[slice]:
+    """Equal parts of at most `most`, edge to edge."""
+    n = -(-side // most)
+    return [slice(side * i // n, side * (i + 1) // n) for i in range(n)]
