@@ -85,6 +85,10 @@ def test_parts_of_a_large_pool_are_spread_over_it_and_bounded(monkeypatch):
     assert {part.shape for part in parts} == {(8, 256, 256)}
     assert len(parts) == 10
     assert len({int(part[0, 0, 0]) for part in parts}) >= 6
+    # No part is too small for the crops that patches are made of.
+    odd = [np.zeros((8, 300, 390), np.float32)]
+    assert all(min(part.shape[1:]) >= 190 for part in restoring._parts(odd, 4.0, 190))
+    assert all(min(part.shape[1:]) >= 270 for part in restoring._parts(odd, 4.0, 270))
     small = [np.zeros((5, 64, 64), np.float32)]
     assert [part.shape for part in restoring._parts(small, 4.0)] == [(5, 64, 64)]
 

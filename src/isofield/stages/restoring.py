@@ -19,14 +19,17 @@ from isofield.progress import Progress
 from isofield.stages.sampling import spread
 
 PART_SECTIONS, PART_VOX = 32, 256
-"""Size of a part at most, in sections and, along y and x, in voxels."""
+"""Size of a part, about, in sections and, along y and x, in voxels."""
 
 
 def restored_stacks(
-    pool: list[np.ndarray], denoiser: Denoiser, spec: PriorSpec, model: MeasurementModel, device: torch.device
+    pool: list[np.ndarray], denoiser: Denoiser, spec: PriorSpec, model: MeasurementModel, device: torch.device, least: int = 0
 ) -> list[np.ndarray]:
-    """Parts of stacks (sections, Y, X) in working units, restored: float32 (Z, Y, X), the mean of their ZX and ZY slices."""
-    parts = _parts(pool, float(model.ratio))
+    """Parts of stacks (sections, Y, X) in working units, restored: float32 (Z, Y, X), the mean of their ZX and ZY slices.
+
+    least: voxels along y and x that a part keeps where its stack has them.
+    """
+    parts = _parts(pool, float(model.ratio), least)
     progress, restored = Progress("train", len(parts), "parts restored"), []
     for part in parts:
         axial = AxialMap(model.ratio, len(part))
@@ -39,11 +42,12 @@ def restored_stacks(
     return restored
 
 
-def _parts(pool: list[np.ndarray], ratio: float) -> list[np.ndarray]:
+def _parts(pool: list[np.ndarray], ratio: float, least: int = 0) -> list[np.ndarray]:
     """Parts spread evenly over the pool, RESTORED_VOX in all or the whole pool."""
     found = []
+    lateral = max(PART_VOX, -(-4 * least // 3))
     for stack in pool:
-        starts = [_cuts(side, most) for side, most in zip(stack.shape, (PART_SECTIONS, PART_VOX, PART_VOX), strict=True)]
+        starts = [_cuts(side, about) for side, about in zip(stack.shape, (PART_SECTIONS, lateral, lateral), strict=True)]
         found += [stack[z, y, x] for z, y, x in itertools.product(*starts)]
     order = sorted(range(len(found)), key=lambda k: spread(k))
     chosen, n_vox = [], 0.0
@@ -55,7 +59,7 @@ def _parts(pool: list[np.ndarray], ratio: float) -> list[np.ndarray]:
     return [found[k] for k in sorted(chosen)]
 
 
-def _cuts(side: int, most: int) -> list[slice]:
-    """Equal parts of at most `most`, edge to edge."""
-    n = -(-side // most)
+def _cuts(side: int, about: int) -> list[slice]:
+    """Equal parts, edge to edge, of three quarters of `about` to one and a half of it; a smaller side is one part."""
+    n = max(1, round(side / about))
     return [slice(side * i // n, side * (i + 1) // n) for i in range(n)]
