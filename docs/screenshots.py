@@ -1,8 +1,8 @@
 """Pictures for the documentation: python docs/screenshots.py RUN OUT
 
 RUN is the folder of a finished run, such as results/demo; OUT a folder, such as docs/images. Takes neuroglancer.png and, of the
-report, report_top.png, report_swipe.png and report_blocks.png in a headless Chromium, which needs the test extra and the Debian
-packages chromium and chromium-driver.
+report, report_top.png, report_swipe.png and report_blocks.png (of several channels, their joint page alone) in a headless
+Chromium, which needs the test extra and the Debian packages chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ def main(run: Path, out: Path) -> None:
             browser.open(server.neuroglancer_link(state), NEUROGLANCER_READY, timeout_s=300)
             save(browser.picture(), out / "neuroglancer.png")
         with Browser(WIDTH, HEIGHT) as browser:
-            browser.open(f"{server.address}/report/", DRAWN, timeout_s=300)
+            of_one_channel = (run / "plan.json").exists()
+            browser.open(f"{server.address}/report/", DRAWN if of_one_channel else "document.images.length", timeout_s=300)
             save(browser.picture(), out / "report_top.png")
+            if not of_one_channel:
+                return
             for name, selector in SECTIONS.items():
                 box = show(browser, selector)
                 save(browser.picture(), out / f"{name}.png", box)

@@ -145,7 +145,7 @@ def test_the_viewer_shows_all_channels_in_their_colours(two):
         ["0 DNA", "1 lamin"],
     ]
     layers = {layer["name"]: layer for layer in state["layers"]}
-    assert {layer["blend"] for layer in layers.values()} == {"additive"}
+    assert {(layer["blend"], layer["opacity"]) for layer in layers.values()} == {("additive", 1)}
     assert [layers[name]["localPosition"] for name in ("0 DNA", "1 lamin")] == [[0], [1]]
     assert "#00FF00" in layers["0 DNA"]["shader"]
     assert "#FF00FF" in layers["1 lamin"]["shader"]

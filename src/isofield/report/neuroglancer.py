@@ -162,7 +162,8 @@ def _image_layer(
 
 def _coloured(name: str, channel: ChannelView, url: str, store: str = "zarr3") -> dict[str, Any]:
     layer = _image_layer(name, url, channel.window, store, _COLOUR_SHADER.format(colour=channel.colour))
-    return {**layer, "blend": "additive"}
+    # Half transparent, as layers are by default, they would add up to half of their brightness.
+    return {**layer, "blend": "additive", "opacity": 1}
 
 
 def _at_channel(index: int | None) -> dict[str, Any]:
