@@ -312,3 +312,22 @@ def test_a_portion_left_by_a_writer_killed_before_it_removed_it_is_removed_by_th
     again = FieldStore(store.folder.parent, FINGERPRINT)
     assert again.pack(BLOCKS) == about
     assert files(again) == ["blocks-0000003-0000009.pack"]
+
+
+def test_a_portion_that_was_fitted_again_takes_the_place_of_what_its_job_had_packed(store):
+    """A job that was complete lost fields, fitted them again, packed them as a portion, and was killed."""
+    store.pack(BLOCKS, [skipped(store, SKIPPED)])
+    pack = store.pack_path(BLOCKS)
+    content = bytearray(pack.read_bytes())
+    content[Pack.open(pack, FINGERPRINT).offsets[4]] ^= 1
+    pack.write_bytes(content)
+    os.utime(pack, ns=(0, pack.stat().st_mtime_ns - 10**9))
+    assert not store.sound(4)
+    for index in (3, 4):
+        publish(store, index)
+    store.pack_portion([3, 4])
+    again = FieldStore(store.folder.parent, FINGERPRINT)
+    assert again.sound(4)
+    again.pack(BLOCKS)
+    assert files(again) == [pack.name]
+    assert FieldStore(store.folder.parent, FINGERPRINT).payload(4) == payload(4)

@@ -173,15 +173,19 @@ class FieldStore:
         loose = [i for i in blocks if self.loose.read(i) is not None]
         path = self.pack_path(blocks)
         self.refresh()
-        there = self._open(path)
-        if loose or there is None or there.entries.keys() != set(blocks):
+        there, older, parts = self._open(path), False, []
+        for other, span in self._listed().items():
+            if other == path:
+                older = bool(parts)
+            elif blocks[0] <= span.start and span.stop <= blocks[-1] + 1:
+                held = Pack.open(other, self.fingerprint)
+                parts += [other] if held and held.entries.keys() <= set(blocks) else []
+        # A pack that is older than one of a part of it lacks what was fitted again meanwhile.
+        if loose or older or there is None or there.entries.keys() != set(blocks):
             self._write(path, blocks, extra, with_payloads=True)
         # Packs of portions and of jobs that held fewer blocks are in this one now; so are records whose fields were tidied away.
-        for other, span in self._listed().items():
-            inside = other != path and blocks[0] <= span.start and span.stop <= blocks[-1] + 1
-            held = Pack.open(other, self.fingerprint) if inside else None
-            if held and held.entries.keys() <= set(blocks):
-                other.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
         self._remove_loose(blocks)
         return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 

@@ -23,19 +23,19 @@ PART_SECTIONS, PART_VOX = 32, 256
 
 
 def restored_stacks(
-    pool: list[np.ndarray], denoiser: Denoiser, spec: PriorSpec, model: MeasurementModel, device: torch.device, least: int = 0
+    pool: list[np.ndarray], denoiser: Denoiser, sees: PriorSpec, model: MeasurementModel, device: torch.device, least: int = 0
 ) -> list[np.ndarray]:
     """Parts of stacks (sections, Y, X) in working units, restored: float32 (Z, Y, X), the mean of their ZX and ZY slices.
 
-    least: voxels along y and x that a part keeps where its stack has them.
+    sees: what the denoiser was trained by. least: voxels along y and x that a part keeps where its stack has them.
     """
     parts = _parts(pool, float(model.ratio), least)
     progress, restored = Progress("train", len(parts), "parts restored"), []
     for part in parts:
         axial = AxialMap(model.ratio, len(part))
         whole = Roi((0, 0, 0), (axial.n_planes, *part.shape[1:]))
-        seen = spec.slice_offsets if denoiser.n_condition > 3 + 2 * spec.neighbours else ()
-        data = block_data(axial, model, whole, whole, range(len(part)), part, 0, spec.neighbours, slice_offsets=seen)
+        beside = {"n_neighbours": sees.neighbours, "slice_offsets": sees.slice_offsets}
+        data = block_data(axial, model, whole, whole, range(len(part)), part, 0, **beside)
         targets = distillation_targets(BlockBatch.stack([data], device), denoiser, mirrored=True)
         restored.append(((targets[Y][0] + targets[X][0]) / 2).cpu().numpy())
         progress.update(len(restored))

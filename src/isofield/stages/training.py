@@ -73,7 +73,8 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     else:
         first, losses = first_network(config, paths, sampler, mark, init, device)
         spec = spec.model_copy(update={"steps": spec.steps - len_of(losses)})
-        parts = restored_stacks(sampler.pool, first, spec, plan.model, device, sampler.degradation.length)
+        sees = spec if init else spec.model_copy(update={"rounds": 1})
+        parts = restored_stacks(sampler.pool, first, sees, plan.model, device, sampler.degradation.length)
         sampler = RestoredSampler(parts, sampler.degradation, config.run.seed, plan.model, spec, sampler.noise)
         begin = partial(_begin, spec, init) if init else partial(_widened, first)
         state = trained(spec, sampler, paths, f"{mark}-2", config.run.seed, device, begin)
