@@ -197,7 +197,7 @@ class FieldStore:
         path = self.pack_path(blocks)
         there = Pack.open(path, self.fingerprint)
         held = {*blocks, *(there.entries if there else ())}
-        whole = [i for i in sorted(held) if (record := self.read(i)) and (record.state != "done" or self.payload(i) is not None)]
+        whole = [i for i in sorted(held) if self.sound(i, without_field=("skipped", "failed", "fallback"))]
         self._write(path, whole, {}, with_payloads=True)
         self._remove_loose(sorted(set(blocks).intersection(whole)))
 

@@ -88,7 +88,7 @@ def test_a_widened_network_answers_as_the_first_and_heeds_the_slices_once_it_may
     second = Denoiser(SPEC, 0.5, 0.15, Fraction(4))
     n_more = second.n_condition - first.n_condition
     assert n_more == 2 * len(SLICE_OFFSETS)
-    widen(second, first, n_more)
+    widen(second, first)
     condition = torch.randn(2, second.n_condition, 8, 16)
     condition[:, -2], condition[:, -1] = -1.0, 0.0
     narrow = torch.cat([condition[:, :3], condition[:, -2:]], dim=1)

@@ -122,7 +122,7 @@ def _slices(axes: tuple[int, ...]) -> Callable[[Setting], Outcome]:
         sees = PriorSpec.model_validate(about["spec"])
 
         def render(index: int) -> np.ndarray:
-            data = measured.blocks.block(index, setting.seed, sees.neighbours, noisy=False, slice_offsets=sees.slice_offsets)
+            data = measured.blocks.block(index, setting.seed, noisy=False, **sees.beside)
             if data is None:
                 return measured.blocks.base(plan.block_grid[index].field_roi)
             targets = distillation_targets(BlockBatch.stack([data], device), denoise, mirrored=spec.mirrored)

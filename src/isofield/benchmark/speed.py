@@ -83,8 +83,7 @@ class SpeedBenchmark:
         units = self.sections[needed.start : needed.stop, y, x]
         noise = 0 if self.fit.detail else None
         field = self.block.field_roi
-        beside = {"n_neighbours": self.prior.neighbours, "slice_offsets": self.prior.slice_offsets}
-        return block_data(self.axial, self.model, read, field, needed, units, seed, noise_seed=noise, **beside)
+        return block_data(self.axial, self.model, read, field, needed, units, seed, noise_seed=noise, **self.prior.beside)
 
     def run(self) -> pd.DataFrame:
         """One row per part: seconds, mvoxel_per_s, tflop, gbyte, floor_s and times_floor."""

@@ -62,8 +62,9 @@ class RestoredSampler(PatchSampler):
         return np.tensordot(view[:, span], planes, axes=1), np.tensordot(view[:, span], noise, axes=1)
 
 
-def widen(network: Denoiser, first: Denoiser, n_more: int) -> None:
-    """Give `network`, which sees `n_more` slices beside its own, the weights of one that sees none: it answers as that does."""
+def widen(network: Denoiser, first: Denoiser) -> None:
+    """Give `network`, which sees slices beside its own, the weights of one that sees none: it answers as that does."""
+    n_more = network.n_condition - first.n_condition
     weights = {name: value.clone() for name, value in first.state_dict().items()}
     stem = weights["network.stem.weight"]
     # The last two channels say where in its section a plane lies; the slices come before them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -103,6 +103,11 @@ class PriorSpec(Spec):
     def slice_offsets(self) -> tuple[int, ...]:
         """How far, in voxels, the slices lie that the network sees beside its own, on each side."""
         return SLICE_OFFSETS if self.rounds == 2 else ()
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What `block_data` is told of what the network sees beside a slice."""
+        return {"n_neighbours": self.neighbours, "slice_offsets": self.slice_offsets}
 
     @property
     def n_beside(self) -> int:

@@ -209,7 +209,7 @@ class Fitter:
         data = {}
         for i in batch:
             try:
-                data[i] = self.measured.block(i, self.config.run.seed, self.prior.neighbours, noisy, self.prior.slice_offsets)
+                data[i] = self.measured.block(i, self.config.run.seed, noisy=noisy, **self.prior.beside)
             except UnreadableError as error:
                 if error.place is None:
                     raise

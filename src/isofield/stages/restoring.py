@@ -34,8 +34,7 @@ def restored_stacks(
     for part in parts:
         axial = AxialMap(model.ratio, len(part))
         whole = Roi((0, 0, 0), (axial.n_planes, *part.shape[1:]))
-        beside = {"n_neighbours": sees.neighbours, "slice_offsets": sees.slice_offsets}
-        data = block_data(axial, model, whole, whole, range(len(part)), part, 0, **beside)
+        data = block_data(axial, model, whole, whole, range(len(part)), part, 0, **sees.beside)
         targets = distillation_targets(BlockBatch.stack([data], device), denoiser, mirrored=True)
         restored.append(((targets[Y][0] + targets[X][0]) / 2).cpu().numpy())
         progress.update(len(restored))

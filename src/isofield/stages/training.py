@@ -149,7 +149,7 @@ def _begin(spec: PriorSpec, init: Path | None, state: TrainingState) -> str:
 
 def _widened(first: Denoiser, state: TrainingState) -> str:
     for network in (state.denoiser, state.average):
-        widen(network, first, network.n_condition - first.n_condition)
+        widen(network, first)
     return "second round"
 
 
