@@ -11,7 +11,7 @@ from ledger import CLEAR, SAME
 
 from isofield.cli import main
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.plan import Plan
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks

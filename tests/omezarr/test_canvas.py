@@ -20,8 +20,9 @@ from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.metadata import DisplayWindow
 from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import level_shape, read_region, shard_path, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, shard_path, shard_rois, write_shard
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16, pyramid_min_vox=8)
 SHAPE = (20, 33, 16)

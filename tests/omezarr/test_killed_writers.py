@@ -18,8 +18,9 @@ import pytest
 from isofield.errors import InputError
 from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_path, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, missing_shards, shard_path, shard_rois, write_shard
 from isofield.records import sweep_partials
 
 SPEC = OutputSpec(chunk_vox=16, shard_vox=32, pyramid_min_vox=32)

@@ -16,8 +16,9 @@ from isofield.omezarr.canvas import create_canvas, image_attributes, set_provena
 from isofield.omezarr.keys import shard_keys
 from isofield.omezarr.metadata import ome_of
 from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_rois, shard_sha256, write_shard
+from isofield.omezarr.store import level_shape, missing_shards, shard_rois, shard_sha256, write_shard
 from isofield.omezarr.window import display_window
 
 SHAPE, VOXEL, ORIGIN = (34, 45, 52), (5.0, 4.0, 3.0), (100.0, 0.0, 60.0)

@@ -11,8 +11,9 @@ from isofield.errors import InputError
 from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas
 from isofield.omezarr.pyramid import downsample_shard, mean_2x2x2
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_path, shard_rois, write_shard
+from isofield.omezarr.store import level_shape, missing_shards, shard_path, shard_rois, write_shard
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16, pyramid_min_vox=8)
 

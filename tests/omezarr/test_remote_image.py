@@ -12,8 +12,9 @@ from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.metadata import DisplayWindow
 from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import level_shape, missing_shards, read_region, shard_path, shard_rois, shard_sha256, write_shard
+from isofield.omezarr.store import level_shape, missing_shards, shard_path, shard_rois, shard_sha256, write_shard
 from object_stores import BUCKET, files_of
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16, pyramid_min_vox=16)

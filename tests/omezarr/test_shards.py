@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from isofield.errors import InputError
 from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import missing_shards, read_region, shard_path, shard_rois, write_shard
+from isofield.omezarr.store import missing_shards, shard_path, shard_rois, write_shard
 
 SPEC = OutputSpec(chunk_vox=8, shard_vox=16)
 SHAPE = (20, 33, 16)

@@ -14,7 +14,8 @@ from safetensors.numpy import load, save
 from tiny_run import TinyRun
 
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region, shard_path, write_shard
+from isofield.omezarr.reading import read_region
+from isofield.omezarr.store import shard_path, write_shard
 from isofield.records import read_json, sealed, write_json
 from isofield.shardrecords import ShardRecords, shard_key
 

@@ -12,7 +12,7 @@ from tiny_run import TinyRun
 
 from isofield.geometry import Roi
 from isofield.omezarr.labels import BAD, EMPTY, INFERRED, MEASURED, location
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.phantom import tissue
 from isofield.source import open_source
 from isofield.stages.blocks_io import MeasuredBlocks

@@ -10,7 +10,7 @@ import torch
 from tiny_run import times
 
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.records import read_json, write_json
 from isofield.source import open_source
 from isofield.stages import blending

@@ -20,7 +20,7 @@ from tiny_run import TinyRun, times
 from isofield.cli import main
 from isofield.geometry import Roi
 from isofield.omezarr.labels import location
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import ChannelOf
 from isofield.recovery import withdraw_false_joint, withdraw_false_records
 

@@ -13,7 +13,7 @@ from channel_runs import several, units
 from isofield.cli import main
 from isofield.errors import InputError
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import ChannelOf
 from isofield.stages import JOINT_SECTIONS_READ
 from isofield.units import units_of

@@ -19,6 +19,7 @@ from isofield.geometry import Roi
 from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.metadata import DisplayWindow
 from isofield.omezarr.pyramid import downsample_shard
+from isofield.omezarr.reading import ImageReader
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import level_shape, shard_rois, write_shard
 from isofield.stages import exporting
@@ -133,7 +134,7 @@ def test_what_is_there_stays_unless_it_is_to_be_replaced(image, tmp_path, capsys
 
 @pytest.mark.parametrize("name", ["a.tif", "a.precomputed"])
 def test_an_export_that_fails_leaves_nothing(image, tmp_path, name, monkeypatch):
-    real = exporting.read_region
+    real = ImageReader.region
     calls = []
 
     def failing(*args):
@@ -143,8 +144,7 @@ def test_an_export_that_fails_leaves_nothing(image, tmp_path, name, monkeypatch)
         return real(*args)
 
     monkeypatch.setattr(exporting, "SLAB_BYTES", 90 * 150 * 2)
-    monkeypatch.setattr(exporting, "read_region", failing)
-    monkeypatch.setattr("isofield.stages.precomputed.read_region", failing)
+    monkeypatch.setattr(ImageReader, "region", failing)
     with pytest.raises(OSError, match="disk is full"):
         export_image(image, ExportRequest(to=str(tmp_path / name)))
     assert len(calls) == 2
@@ -170,7 +170,7 @@ def test_what_cannot_be_exported_is_refused_by_name(image, options, message):
 
 def test_a_run_is_exported_by_its_folder(finished, tmp_path):
     assert export(finished.paths.root, tmp_path / "a.tif", "--level", "1", "--roi", "1:5,2:9,3:31") == 0
-    from isofield.omezarr.store import read_region
+    from isofield.omezarr.reading import read_region
 
     expected = read_region(finished.paths.isotropic, 1, Roi((1, 2, 3), (4, 7, 28)))
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), expected)

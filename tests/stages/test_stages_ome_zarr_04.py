@@ -11,7 +11,7 @@ from isofield.cost.storage import FILES_PER_SHARD, n_chunk_files, n_files
 from isofield.geometry import Roi
 from isofield.omezarr.labels import location
 from isofield.omezarr.layout import Level
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.recovery import withdraw_false_records
 from isofield.storage.place import place_of
 

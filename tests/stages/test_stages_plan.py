@@ -10,7 +10,7 @@ from scipy import ndimage
 from tiny_run import TinyRun, times
 
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.stages import sampling
 
 EDGE = 48

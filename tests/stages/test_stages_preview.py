@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.stages.previewing import chosen
 
 

@@ -15,7 +15,7 @@ from tiny_run import TinyRun
 from isofield.config import load_sections
 from isofield.geometry import Roi
 from isofield.measurement import MeasurementModel
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.prior.patches import LateralDegradation
 from isofield.source import open_source
 from isofield.stages import SECTIONS_READ

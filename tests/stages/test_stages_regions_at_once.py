@@ -10,8 +10,9 @@ import pytest
 from region_run import LEFT, RIGHT, files, part, through
 
 from isofield.omezarr.canvas import image_attributes
+from isofield.omezarr.reading import read_region
 from isofield.omezarr.regions import claims, lay_claim
-from isofield.omezarr.store import read_region, shard_rois, write_shard
+from isofield.omezarr.store import shard_rois, write_shard
 from isofield.records import read_json
 from isofield.stages import SECTIONS_READ
 

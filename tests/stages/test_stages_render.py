@@ -19,7 +19,8 @@ from isofield.field.spec import FieldSpec
 from isofield.geometry import Roi
 from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.pyramid import mean_2x2x2
-from isofield.omezarr.store import level_shape, read_region
+from isofield.omezarr.reading import read_region
+from isofield.omezarr.store import level_shape
 from isofield.source import open_source
 from isofield.stages import render_image
 from isofield.stages.blocks_io import MeasuredBlocks

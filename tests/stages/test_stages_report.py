@@ -12,7 +12,7 @@ import pytest
 import yaozarrs
 
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.phantom import tissue
 from isofield.records import read_json, write_json
 from isofield.stages import report_words as words

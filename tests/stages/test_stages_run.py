@@ -14,7 +14,7 @@ from tiny_run import TinyRun
 
 from isofield.config import Sections
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.stages import SECTIONS_READ
 from promised import CONTRACT
 

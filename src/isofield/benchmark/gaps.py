@@ -19,7 +19,7 @@ from isofield.geometry import AxialMap, Roi, exact_nm
 from isofield.intensity import to_dtype
 from isofield.interpolation import interpolation_matrix
 from isofield.measurement import MeasurementModel
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.progress import say

@@ -17,7 +17,7 @@ from isofield.field.batch import BlockBatch
 from isofield.field.representation import X, Y
 from isofield.field.targets import distillation_targets
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import RunPaths
 from isofield.prior.checkpoint import load_prior
 from isofield.prior.spec import PriorSpec

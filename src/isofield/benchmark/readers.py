@@ -15,7 +15,8 @@ from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.metadata import ome_of
-from isofield.omezarr.store import Store, level_channels, level_shape, read_region
+from isofield.omezarr.reading import read_region
+from isofield.omezarr.store import Store, level_channels, level_shape
 from isofield.paths import ChannelOf
 from isofield.storage.uri import is_remote
 

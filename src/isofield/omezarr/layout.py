@@ -40,18 +40,21 @@ class Level:
     channel: int | None = None
 
     @classmethod
-    def open(cls, place: Place, number: int, channel: int | None = None) -> Level:
-        """Raises InputError where there is no such level or channel, or more channels than one and none is named."""
-        return cls.array_of(place, number, channel).having_channel(str(place))
+    def open(cls, place: Place, number: int, channel: int | None = None, *, kept: bool = False) -> Level:
+        """Raises InputError where there is no such level or channel, or more channels than one and none is named.
+
+        kept: it is read many times, and written by nobody meanwhile; see `Place.zarr_store`.
+        """
+        return cls.array_of(place, number, channel, kept=kept).having_channel(str(place))
 
     @classmethod
-    def array_of(cls, place: Place, number: int, channel: int | None = None) -> Level:
+    def array_of(cls, place: Place, number: int, channel: int | None = None, *, kept: bool = False) -> Level:
         """The level, whatever channels it has. Raises InputError where there is none."""
         folder = place / str(number)
         for version in (3, 2):
             try:
                 with folder.reporting("zarr.json"):
-                    array = zarr.open_array(folder.zarr_store(), mode="r", zarr_format=version)
+                    array = zarr.open_array(folder.zarr_store(kept=kept), mode="r", zarr_format=version)
                 return cls.of(number, array, channel)
             except FileNotFoundError:
                 continue

@@ -8,7 +8,8 @@ import numpy as np
 
 from isofield.geometry import ZYX, Roi
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import Location, level_shape, read_region, shard_path, shard_rois, write_shard
+from isofield.omezarr.reading import read_region
+from isofield.omezarr.store import Location, level_shape, shard_path, shard_rois, write_shard
 
 _SLAB_VOX = 32
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.layout import Level
 from isofield.paths import ChannelOf
@@ -108,42 +107,6 @@ def write_shard(path: Location, level: int, roi: Roi, block: np.ndarray) -> Shar
         digest.update(content)
         n_bytes += len(content)
     return ShardFile(digest.hexdigest(), n_bytes, opened.chunk)
-
-
-def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = False) -> np.ndarray:
-    """Voxels of `roi` (z, y, x) of one level. With `fill_missing`, shards that were not written read as 0.
-
-    Raises ValueError if `roi` leaves the level, InputError naming the file if a shard is missing or damaged.
-    """
-    place = place_at(path)
-    opened = open_level(path, level)
-    if not opened.bounds.contains(roi):
-        raise ValueError(f"{roi} leaves level {level} of shape {tuple(opened.shape)}")
-    out = np.zeros(roi.shape, opened.array.dtype)
-    for shard in shard_rois(opened.shape, opened.side, roi):
-        part = shard.intersect(roi)
-        sizes = {key: place.size(key) for key in opened.keys(part)}
-        missing = [key for key, n_bytes in sizes.items() if n_bytes is None]
-        if missing and not fill_missing:
-            raise InputError("shard", place.locate(missing[0]), "has not been written", "Run the step that writes this level")
-        if len(missing) == len(sizes):
-            continue
-        # Before zarr takes an empty file for nothing but zeros.
-        empty = [key for key, n_bytes in sizes.items() if n_bytes == 0]
-        key = next(iter(empty or sizes))
-        try:
-            if empty:
-                raise ValueError("the file is empty")
-            with place.reporting(key):
-                out[part.relative_to(roi).slices] = opened.values(part)
-        except (ValueError, RuntimeError) as error:  # zarr: index checksum; numcodecs: chunk checksum
-            raise InputError(
-                "shard",
-                place.locate(key),
-                f"is damaged ({error})",
-                "Delete it and run the step that writes this level",
-            ) from error
-    return out
 
 
 def _there(place: Place, keys: Sequence[str]) -> bool:

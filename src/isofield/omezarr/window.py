@@ -10,7 +10,8 @@ import numpy as np
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.layout import Level
 from isofield.omezarr.metadata import DisplayWindow
-from isofield.omezarr.store import Location, is_written, open_level, read_region
+from isofield.omezarr.reading import ImageReader
+from isofield.omezarr.store import Location
 
 PERCENTILES = (0.5, 99.5)
 N_SAMPLES, SAMPLE_VOX = 64, 40
@@ -22,8 +23,9 @@ def display_window(path: Location, fallback: tuple[float, float]) -> DisplayWind
 
     The slider goes over all values of an integer dtype, else over those that were seen.
     """
-    level = open_level(path, 0)
-    seen = [read_region(path, 0, roi).ravel() for roi in _samples(level) if is_written(path, 0, roi)]
+    image = ImageReader(path)
+    level = image.level
+    seen = [image.region(roi).ravel() for roi in _samples(level) if image.is_written(roi)]
     grey = np.concatenate(seen) if seen else np.array(fallback)
     start, end = (float(value) for value in np.percentile(grey, PERCENTILES)) if seen else fallback
     if not start < end:

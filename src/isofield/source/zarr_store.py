@@ -16,7 +16,6 @@ from isofield.storage.place import Place
 
 if TYPE_CHECKING:
     import numpy as np
-    from zarr.abc.store import Store
 
 _V2_KINDS = {"i": "int", "u": "uint", "f": "float"}
 _AXIS_TYPES = {"time": "t", "channel": "c"}
@@ -65,20 +64,12 @@ class ZarrArray:
 
         self._place = place
         with place.reporting(""):
-            self._array = zarr.open_array(store=_store(place), mode="r")
+            self._array = zarr.open_array(store=place.zarr_store(kept=True), mode="r")
         self.shape, self.dtype, self.chunks = self._array.shape, self._array.dtype, self._array.chunks
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
         with self._place.reporting(""):
             return self._array[index]  # type: ignore[return-value]
-
-
-def _store(place: Place) -> Store:
-    if isinstance(place, LocalPlace):
-        return place.zarr_store()
-    from isofield.storage.kept import KeptReads
-
-    return KeptReads(place.zarr_store())
 
 
 def _identity(*nodes: Node) -> dict[str, str | int]:

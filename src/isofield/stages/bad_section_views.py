@@ -9,7 +9,6 @@ import numpy as np
 from isofield.defects.detection import WORDS
 from isofield.defects.filling import neighbours_of
 from isofield.geometry import Roi
-from isofield.omezarr.store import read_region
 from isofield.plan import Plan
 from isofield.report.bad_sections import BadSectionView
 from isofield.stages.measuring import Measurer
@@ -40,7 +39,7 @@ def _images(section: int, plan: Plan, measurer: Measurer) -> dict[str, np.ndarra
     at = Roi((plane, *corner), (1, *sides))  # type: ignore[arg-type]
     images = {
         "as stored": measurer.measured.as_stored(range(section, section + 1), at)[0],
-        "reconstructed": read_region(measurer.paths.isotropic, 0, at)[0],
+        "reconstructed": measurer.image.region(at)[0],
     }
     for good in neighbours_of(section, measurer.measured.bad, axial.n_sections):
         name = "below" if good < section else "above"

@@ -17,7 +17,8 @@ from isofield.errors import InputError
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.metadata import DisplayWindow, ome_of
-from isofield.omezarr.store import Location, open_level, read_region
+from isofield.omezarr.reading import ImageReader
+from isofield.omezarr.store import Location, open_level
 from isofield.paths import ChannelOf
 from isofield.records import fsync_dir, partial_sibling
 
@@ -62,9 +63,10 @@ class Selection:
         """The region's planes in order, as many together as SLAB_BYTES hold."""
         plane = self.roi.shape.y * self.roi.shape.x * self.dtype.itemsize
         depth = max(1, SLAB_BYTES // plane)
+        image = ImageReader(self.image, self.level)
         for z in range(self.roi.offset.z, self.roi.end.z, depth):
             end = (min(z + depth, self.roi.end.z), *self.roi.end[1:])
-            yield read_region(self.image, self.level, Roi.between((z, *self.roi.offset[1:]), end))
+            yield image.region(Roi.between((z, *self.roi.offset[1:]), end))
 
 
 def export_image(image: Location, request: ExportRequest) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from isofield.config import Sections
 from isofield.geometry import Roi
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix
 from isofield.jobs import blocks_reaching, share
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import ImageReader
 from isofield.parallel import in_parallel
 from isofield.paths import RunPaths
 from isofield.plan import Plan
@@ -70,6 +70,7 @@ class Measurer:
         self.grid, self.axial = plan.block_grid, plan.axial
         self.bounds = plan.jobs.region or self.grid.bounds
         self.store = fitted_store(paths)
+        self.image = ImageReader(paths.isotropic)
         self.full_scale = data_range(plan.dtype, plan.intensity["low"], plan.intensity["high"])
         self._begin()
         self.spectrum: dict[str, DirectionalSpectra] = {}
@@ -101,7 +102,7 @@ class Measurer:
         """Row of one block with this record, over what it owns."""
         owned = self.grid[index].write_roi.intersect(self.bounds)
         region = owned.grown((MARGIN,) * 3).intersect(self.bounds)
-        image = read_region(self.paths.isotropic, 0, region)
+        image = self.image.region(region)
         row: dict[str, object] = {
             "block_id": index,
             "state": record.state if record else "missing",
@@ -173,7 +174,7 @@ class Measurer:
         wanted = self.measured.grey(sections, region)[believed].astype(np.float64)
         contrast = self.plan.intensity["high"] - self.plan.intensity["low"]
         for name in self.residual:
-            values = read_region(self.paths.isotropic, 0, region) if name == "isotropic" else self.baseline(name, region)
+            values = self.image.region(region) if name == "isotropic" else self.baseline(name, region)
             squares = np.square((np.tensordot(matrix, values.astype(np.float64), axes=1) - wanted) / contrast)
             self.residual[name] += float(squares.sum())
             if name == "isotropic":
@@ -192,7 +193,7 @@ class Measurer:
             begin, end = list(write_roi.offset), list(write_roi.end)
             begin[axis], end[axis] = face - reach, face + reach
             slab = Roi.between(begin, end).intersect(self.bounds)
-            values = read_region(self.paths.isotropic, 0, slab)
+            values = self.image.region(slab)
             scores.append(self.seams.add(values, self.baseline("cubic", slab), axis, face - slab.offset[axis]))
         return max(scores, default=float("nan"))
 
@@ -206,7 +207,7 @@ class Measurer:
         for _ in range(self.config.quality.n_spectrum_cubes):
             corner = tuple(int(rng.integers(n - side + 1)) for n in self.bounds.shape)
             cube = Roi(corner, (side,) * 3).shifted(self.bounds.offset)  # type: ignore[arg-type]
-            images = {"isotropic": read_region(self.paths.isotropic, 0, cube), "cubic": self.baseline("cubic", cube)}
+            images = {"isotropic": self.image.region(cube), "cubic": self.baseline("cubic", cube)}
             if self.truth is not None and self.truth_region(cube).shape == cube.shape:
                 truth = self.truth_region(cube)
                 for name, fsc in self.fsc.items():

@@ -9,7 +9,7 @@ import numpy as np
 from isofield.config import Sections
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.metadata import colour_of
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, write_bytes_atomic, write_json

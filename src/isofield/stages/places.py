@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.metadata import level_shapes
-from isofield.omezarr.store import Location, read_region
+from isofield.omezarr.reading import read_region
+from isofield.omezarr.store import Location
 from isofield.report.block_view import worst_blocks
 
 MAX_SEEN_VOX = 2**22

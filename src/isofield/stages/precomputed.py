@@ -12,7 +12,7 @@ from isofield.geometry import ZYX, Roi
 from isofield.omezarr.canvas import image_attributes
 from isofield.omezarr.layout import Level
 from isofield.omezarr.metadata import ome_of
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import ImageReader
 from isofield.stages.exporting import Selection, aligned
 from isofield.storage.place import place_of
 
@@ -83,8 +83,9 @@ def _write_scale(
         create=True,
         open=True,
     ).result()
+    image = ImageReader(selection.image, level)
     for part in aligned(region, box, region.offset):
-        values = read_region(selection.image, level, part)
+        values = image.region(part)
         at = part.shifted(offset - region.offset)
         z, y, x = at.slices
         # A transaction writes each shard once; without shards it only bounds what is on the way.

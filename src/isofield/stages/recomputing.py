@@ -16,7 +16,7 @@ from isofield.errors import InputError
 from isofield.fieldstore import FieldStore
 from isofield.geometry import ZYX, Roi
 from isofield.intensity import to_dtype
-from isofield.omezarr.store import read_region
+from isofield.omezarr.reading import read_region
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.prior.checkpoint import load_prior

@@ -9,7 +9,6 @@ import pandas as pd
 
 from isofield.config import Config
 from isofield.geometry import ZYX, Roi
-from isofield.omezarr.store import read_region
 from isofield.report.content import PLANES, Cube, Slice
 from isofield.stages.measuring import Measurer
 from isofield.stages.places import box_around, worst_block
@@ -33,7 +32,7 @@ def _images(measurer: Measurer, region: Roi) -> dict[str, np.ndarray]:
     images = {
         "measured": measurer.baseline("nearest", region),
         "cubic": measurer.baseline("cubic", region),
-        "isotropic": read_region(measurer.paths.isotropic, 0, region).astype(np.float32),
+        "isotropic": measurer.image.region(region).astype(np.float32),
     }
     truth = None if measurer.truth is None else measurer.truth_region(region)
     if truth is not None and truth.shape == tuple(region.shape):
@@ -68,7 +67,7 @@ def _share_in_common(a: Roi, b: Roi) -> float:
 
 
 def _cube(measurer: Measurer, label: str, roi: Roi) -> Cube:
-    planes = {"isotropic": read_region(measurer.paths.isotropic, 0, roi)}
+    planes = {"isotropic": measurer.image.region(roi)}
     truth = None if measurer.truth is None else measurer.truth_region(roi)
     if truth is not None and truth.shape == tuple(roi.shape):
         planes["truth"] = truth
@@ -90,7 +89,7 @@ def residual(measurer: Measurer, sections: range, roi: Roi) -> np.ndarray:
         known = range(whole[0], whole[-1] + 1)
         reached = model.planes(axial, known)
         region = Roi(ZYX(reached.start, *roi.offset[1:]), ZYX(len(reached), *roi.shape[1:]))
-        image = read_region(measurer.paths.isotropic, 0, region).astype(np.float32)
+        image = measurer.image.region(region).astype(np.float32)
         matrix = model.matrix(axial, known, reached.start, reached.stop).astype(np.float32)
         pushed = np.tensordot(matrix, image, axes=1)
         found[known.start - sections.start :][: len(known)] = np.abs(pushed - measurer.measured.grey(known, roi))
@@ -123,7 +122,7 @@ def histograms(
         cube = Roi(corner, sides).shifted(measurer.bounds.offset)
         images = {
             "measured": measurer.measured.as_stored(measurer.axial.sections_touching(cube.offset.z, cube.end.z), cube),
-            "isotropic": read_region(measurer.paths.isotropic, 0, cube),
+            "isotropic": measurer.image.region(cube),
         }
         if measurer.truth is not None:
             images["truth"] = measurer.truth_region(cube)

@@ -12,7 +12,7 @@ from isofield.config import Config
 from isofield.geometry import ZYX, Roi
 from isofield.omezarr.canvas import create_canvas, set_provenance
 from isofield.omezarr.spec import OutputSpec
-from isofield.omezarr.store import read_region, shard_rois, write_shard
+from isofield.omezarr.store import shard_rois, write_shard
 from isofield.paths import RunPaths
 from isofield.plan import Plan
 from isofield.records import read_json, to_plain, write_json
@@ -107,7 +107,7 @@ def _residual(measurer: Measurer, sections: Roi) -> np.ndarray:
 
 def _error(measurer: Measurer, planes: Roi) -> np.ndarray:
     """|truth - result|; NaN where the last plane reaches past the truth."""
-    image = read_region(measurer.paths.isotropic, 0, planes).astype(np.float32)
+    image = measurer.image.region(planes).astype(np.float32)
     truth = measurer.truth_region(planes)
     found = np.full(image.shape, np.nan, np.float32)
     found[: len(truth)] = np.abs(image[: len(truth)] - truth)

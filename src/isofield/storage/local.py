@@ -91,7 +91,7 @@ class LocalPlace:
     def locate(self, key: str) -> str:
         return str(self.path / key)
 
-    def zarr_store(self) -> str:
+    def zarr_store(self, *, kept: bool = False) -> str:
         return str(self.path)
 
     def reporting(self, key: str) -> AbstractContextManager[None]:

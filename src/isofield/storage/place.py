@@ -54,8 +54,8 @@ class Place(Protocol):
     def locate(self, key: str) -> str:
         """Path or URI of a file, for messages."""
 
-    def zarr_store(self) -> str | Store:
-        """What zarr opens, read-only."""
+    def zarr_store(self, *, kept: bool = False) -> str | Store:
+        """What zarr opens, read-only. kept: nobody writes meanwhile, so that the network's latest answers may be kept."""
 
     def reporting(self, key: str) -> AbstractContextManager[None]:
         """Turns what goes wrong on the way to `key`, inside, into InputError."""

@@ -19,7 +19,7 @@ from isofield.storage.uri import RefusedError
 
 if TYPE_CHECKING:
     from fsspec.asyn import AsyncFileSystem
-    from zarr.storage import FsspecStore
+    from zarr.abc.store import Store
 
 _EXTRA = {"s3": "s3", "gs": "gcs", "http": "http", "https": "http"}
 _CREDENTIALS = {
@@ -134,11 +134,14 @@ class RemotePlace:
         marks = (about.get(name) for name in ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified", "LastModified", "mtime"))
         return about["size"] or 0, str(next((mark for mark in marks if mark), ""))
 
-    def zarr_store(self) -> FsspecStore:
+    def zarr_store(self, *, kept: bool = False) -> Store:
         from zarr.storage import FsspecStore
 
+        from isofield.storage.kept import KeptReads
+
         fs = self._filesystem(asynchronous=True)
-        return FsspecStore(fs, read_only=True, path=fs._strip_protocol(self.uri))
+        store = FsspecStore(fs, read_only=True, path=fs._strip_protocol(self.uri))
+        return KeptReads(store) if kept else store
 
     @property
     def parent(self) -> RemotePlace | None:
