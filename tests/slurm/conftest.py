@@ -38,9 +38,9 @@ def _cluster(accounting: bool) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> SlurmRun:
+def local(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> SlurmRun:
     """An undisturbed run on this machine alone."""
-    run = SlurmRun(tmp_path_factory.mktemp("local"))
+    run = SlurmRun(tmp_path_factory.mktemp("local"), programs=programs)
     run.finish("--cores", "2")
     return run
 

@@ -27,6 +27,8 @@ CONFIG = {
     # A mode that takes all its steps: blocks are to be caught while they are fitted.
     "fit": {"blocks_per_job": BLOCKS_PER_JOB, "mode": "sds", "steps": 120},
     "output": {"chunk_vox": 16, "shard_vox": 48, "shards_per_job": 3, "pyramid_min_vox": 32},
+    "quality": {"n_spectrum_cubes": 2, "spectrum_cube_vox": 32, "seam_reach_vox": 12},
+    "report": {"n_slices": 1},
 }
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", "--slurm-keep-successful-logs")
 """What a test changes in the profile: it asks more often, and its nodes share a disk."""
@@ -36,10 +38,14 @@ GPUS = ("--set-resources", "fit:gpu=1", "train:gpu=1")
 
 @dataclass
 class SlurmRun:
-    """A folder in which the workflow runs; on `cluster`, or with two cores of this machine if that is None."""
+    """A folder in which the workflow runs; on `cluster`, or with two cores of this machine if that is None.
+
+    programs: folder of the `isofield` that its jobs call.
+    """
 
     folder: Path
     cluster: Cluster | None = None
+    programs: Path = Path(sys.executable).parent
     started: list[subprocess.Popen] = field(default_factory=list, repr=False)
 
     @property
@@ -52,7 +58,7 @@ class SlurmRun:
         config.write_text(yaml.safe_dump(CONFIG))
         command = [sys.executable, "-m", "snakemake", "--directory", str(self.folder), "--configfile", str(config), *arguments]
         environment = dict(self.cluster.environment if self.cluster else os.environ)
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        environment["PATH"] = os.pathsep.join(map(str, (self.programs, Path(sys.executable).parent, environment["PATH"])))
         with open(self.folder / "snakemake.txt", "ab") as out:
             process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT

@@ -44,10 +44,10 @@ def test_fit_jobs_had_a_gpu_each_and_ran_on_both_nodes(disturbed, accounted):
     assert not any(gets_gpu(number) for rule, number, *_ in jobs if rule.startswith("rule_blend"))
 
 
-def test_without_accounting_and_in_job_arrays_too(unaccounted, local, tmp_path):
+def test_without_accounting_and_in_job_arrays_too(unaccounted, local, programs, tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
         unaccounted.call("sacct")
-    run = SlurmRun(tmp_path, unaccounted)
+    run = SlurmRun(tmp_path, unaccounted, programs)
     run.finish("--workflow-profile", "profiles/slurm", "--slurm-array-jobs", "fit,blend", *QUICK, *GPUS)
     assert run.image() == local.image()
     jobs = unaccounted.call("squeue", "--states=all", "--noheader", "--array", "--format=%F %K %k").splitlines()

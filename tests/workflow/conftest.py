@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -40,6 +41,7 @@ class Workflow:
 
     folder: Path
     config: dict
+    programs: Path = Path(sys.executable).parent
 
     @property
     def run(self) -> Path:
@@ -52,7 +54,7 @@ class Workflow:
         return [*base, "--directory", str(self.folder), "--configfile", str(path), "--rerun-incomplete", *arguments]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return {**os.environ, "PATH": f"{self.programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run to the end; returns what was printed. With `check` a failure fails the test, with the output."""
@@ -161,14 +163,22 @@ def _descendants(pid: int) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def finished(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Workflow:
     """An undisturbed run, ended. Tests that change it leave it finished."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"), yaml.safe_load(yaml.safe_dump(CONFIG)))
-    workflow.snakemake()
+    workflow = Workflow(tmp_path_factory.mktemp("finished"), yaml.safe_load(yaml.safe_dump(CONFIG)), programs)
+    # Processes that share the tests share this run too: the first that needs it makes it, each has a copy of its own.
+    common = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else workflow.folder.parent
+    with open(common / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = Workflow(common / "finished", workflow.config, programs)
+        if not made.folder.exists():
+            made.folder.mkdir()
+            made.snakemake()
+    shutil.copytree(made.folder, workflow.folder, dirs_exist_ok=True)
     return workflow
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Workflow:
+def fresh(tmp_path: Path, programs: Path) -> Workflow:
     """A folder with the same configuration in which nothing has run."""
-    return Workflow(tmp_path, yaml.safe_load(yaml.safe_dump(CONFIG)))
+    return Workflow(tmp_path, yaml.safe_load(yaml.safe_dump(CONFIG)), programs)

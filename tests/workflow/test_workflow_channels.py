@@ -33,7 +33,7 @@ CONFIG = {
 UNIT_RULES = {"plan", "train", "canvas", "fit", "blend", "pyramid", "finish", "measure", "report", "verify", "tidy"}
 
 
-def workflow(folder: Path) -> Workflow:
+def workflow(folder: Path, programs: Path) -> Workflow:
     """The middle of a real nucleus of two channels, its sections taken for twice as thick as they are."""
     whole = DATA / "nucleus_two_channels.ome.tif"
     if not whole.is_file():
@@ -42,20 +42,20 @@ def workflow(folder: Path) -> Workflow:
     sizes = {"PhysicalSizeZ": 1.024, "PhysicalSizeY": 0.512, "PhysicalSizeX": 0.512, "Channel": {"Name": ["DNA", "lamin"]}}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
     tifffile.imwrite(folder / "nucleus.ome.tif", part, metadata={"axes": "ZCYX", **sizes, **units}, ome=True)
-    return Workflow(folder, yaml.safe_load(yaml.safe_dump(CONFIG)))
+    return Workflow(folder, yaml.safe_load(yaml.safe_dump(CONFIG)), programs)
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory) -> Workflow:
+def both(tmp_path_factory, programs) -> Workflow:
     """A finished run of both channels. Tests leave it finished."""
-    made = workflow(tmp_path_factory.mktemp("both"))
+    made = workflow(tmp_path_factory.mktemp("both"), programs)
     made.snakemake()
     return made
 
 
 @pytest.fixture
-def fresh_nucleus(tmp_path) -> Workflow:
-    return workflow(tmp_path)
+def fresh_nucleus(tmp_path, programs) -> Workflow:
+    return workflow(tmp_path, programs)
 
 
 def files_of(image: Path, level: int, channel: str = "") -> dict[str, bytes]:

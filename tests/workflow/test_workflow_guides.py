@@ -52,11 +52,11 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
-def run(line: str, folder: Path) -> str:
+def run(line: str, folder: Path, programs: Path) -> str:
     """Run one line of a guide; what serves until it is interrupted is interrupted. Returns what it printed."""
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(map(str, (programs, Path(sys.executable).parent, os.environ["PATH"]))),
         "PYTHONUNBUFFERED": "1",
     }
     if line.startswith("source "):
@@ -98,14 +98,14 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_every_command_of_the_guides_runs(home):
+def test_every_command_of_the_guides_runs(home, programs):
     """In the order of reading: the first guide makes the run that the others look at."""
     printed = {}
     for guide in GUIDES:
         lines = commands_of(guide)
         assert lines, guide
         for line in lines:
-            printed[guide, line] = run(line, home)
+            printed[guide, line] = run(line, home, programs)
     quick = {line: text for (guide, line), text in printed.items() if guide == "quickstart.md"}
     assert re.search(r"missing +0", quick["isofield status results/my_volume"])
     assert "neuroglancer" in quick["isofield view results/my_volume"].lower()
@@ -118,9 +118,9 @@ def test_every_command_of_the_guides_runs(home):
     assert "Nothing to be done" in again
 
 
-def test_a_command_that_does_not_work_would_be_noticed(tmp_path):
+def test_a_command_that_does_not_work_would_be_noticed(tmp_path, programs):
     with pytest.raises(AssertionError, match=r"nowhere\.tif"):
-        run("isofield init nowhere.tif", tmp_path)
+        run("isofield init nowhere.tif", tmp_path, programs)
 
 
 @pytest.mark.parametrize("guide", [*GUIDES, "README.md", "../CONTRIBUTING.md"])
