@@ -77,7 +77,10 @@ def _prior_is_there(setting: Setting, prior: str) -> bool:
 
 def _in_own_process(work, *arguments):
     """Result of work(*arguments), computed where its peak of memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Forked from a process that has imported this module and done nothing else: importing torch takes longer than many a method.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(work, *arguments).result()
 
 
