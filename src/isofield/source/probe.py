@@ -84,7 +84,11 @@ def probe_channels(spec: SourceSpec) -> list[Found]:
 
     Raises InputError like `probe`, and for channels that are not there.
     """
-    _, stored = find(spec)
+    return channels_in(find(spec)[1], spec)
+
+
+def channels_in(stored: Stored, spec: SourceSpec) -> list[Found]:
+    """The same, of metadata that have been read."""
     if not spec.has_several:
         return [Found(spec, "", measured_info(stored_info(spec, stored), spec))]
     n_channels = stored.length("c")

@@ -17,7 +17,7 @@ from isofield.cost.rules import expected_speed
 from isofield.errors import InputError
 from isofield.plan import Layout, lay_out
 from isofield.source.instrument import Instrument, instrument_of
-from isofield.source.probe import find, probe_channels
+from isofield.source.probe import channels_in, find
 from isofield.source.spec import SourceSpec
 from isofield.source.stored import Stored
 from isofield.units import Unit, units_of
@@ -120,7 +120,7 @@ def _asked(source: SourceSpec, stored: Stored) -> dict[str, str]:
     if source.voxel_size_nm is None and stored.size.nm is None:
         asked["source.voxel_size_nm"] = stored.size.problem
     try:
-        probe_channels(source.model_copy(update={"voxel_size_nm": source.voxel_size_nm or (1.0, 1.0, 1.0)}))
+        channels_in(stored, source.model_copy(update={"voxel_size_nm": source.voxel_size_nm or (1.0, 1.0, 1.0)}))
     except InputError as error:
         if error.thing != "source.channel" or source.channel is not None:
             raise
