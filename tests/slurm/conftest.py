@@ -39,9 +39,9 @@ def _cluster(accounting: bool) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> SlurmRun:
-    """An undisturbed run on this machine alone."""
+    """An undisturbed run on this machine alone, to the end of its image."""
     run = SlurmRun(tmp_path_factory.mktemp("local"), programs=programs)
-    run.finish("--cores", "2")
+    run.finish("--cores", "2", "results/small/jobs/finish.json")
     return run
 
 
