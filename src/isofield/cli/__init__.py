@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,8 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except InputError as error:
-        # Reads of other chunks that zarr had begun are given up as the interpreter ends, and asyncio tells of each.
+        # Reads of other chunks that zarr had begun are given up as the interpreter ends, and asyncio tells of each; of those that
+        # it had not begun, Python does.
         logging.getLogger("asyncio").disabled = True
+        warnings.simplefilter("ignore", RuntimeWarning)
         say(f"isofield {args.command}: {error}")
         return EXIT_INPUT
     except StoppedError as stopped:

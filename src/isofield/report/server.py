@@ -126,10 +126,10 @@ def view(run_folder: Path | str, port: int = 0, open_browser: bool = False, imag
         print(f"Neuroglancer  {link}")
         if remote:
             print(f"Isotropic image {remote}: the browser reads it from there, which needs public read access and CORS.")
-        print("Serving on this machine only. Ctrl-C stops.", flush=True)
-        if open_browser:
-            webbrowser.open(link)
         try:
+            print("Serving on this machine only. Ctrl-C stops.", flush=True)
+            if open_browser:
+                webbrowser.open(link)
             threading.Event().wait()
         except KeyboardInterrupt:
             print("Stopped.")
