@@ -7,14 +7,21 @@ from fractions import Fraction
 from math import prod
 
 from isofield.blocks import BlockGrid
+from isofield.config import Sections
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec
 from isofield.geometry import ZYX
+from isofield.paths import expand
 from isofield.prior.spec import RESTORED_VOX, PriorSpec
+from isofield.storage.place import KEPT_BYTES
+from isofield.storage.uri import is_remote
 
 INTERPRETER_BYTES = 900 * 2**20
 """Python with torch, zarr and dask imported, and what their allocators keep."""
 LIGHT_INTERPRETER_BYTES = 200 * 2**20
 """Python with zarr imported and without torch."""
+SOURCE_READERS = ("plan", "train", "fit", "blend", "measure", "report", "verify")
+IMAGE_READERS = ("finish", "measure", "report")
+"""Rules whose jobs read sections, and those that read the finished image, many times over."""
 RENDERED_BLOCKS = 8
 """Rendered blocks that a blend job keeps for the next shard."""
 DENOISER_CHANNELS = 256
@@ -30,6 +37,14 @@ CUDA_MEMORY_BYTES, CUDA_BYTES_PER_VOX = 80e9, 160
 def largest_shape(grid: BlockGrid, margin: Sequence[int]) -> ZYX:
     """Shape of the grid's largest block, grown by `margin`."""
     return ZYX(*(min(c + 2 * m, n) for c, m, n in zip(grid.core, margin, grid.shape, strict=True)))
+
+
+def kept_reads_bytes(rule: str, config: Sections) -> int:
+    """What a job of `rule` keeps at most of what came over the network, where the source or the image lies in an object store."""
+    source, image = config.source.path, config.output.path
+    far_source = rule in SOURCE_READERS and is_remote(expand(source))
+    far_image = rule in IMAGE_READERS and image is not None and is_remote(expand(image, "output.path"))
+    return (far_source + far_image) * KEPT_BYTES
 
 
 def fit_job_bytes(read_shape: Sequence[int], batch: int, spec: FieldSpec, ratio: Fraction, slice_share: float = 0.125) -> int:

@@ -104,8 +104,9 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
         ("verify", 1, verify_s, verify_bytes),
         ("tidy", 1, n_blocks * TIDY_BLOCK_S, memory.tidy_job_bytes(ceil(n_blocks / jobs.n_fit))),
     )
+    kept = {rule: memory.kept_reads_bytes(rule, config) for rule, *_ in rows}
     return {
-        rule: RuleCost(rule, n, START_S + seconds, n_bytes, on_gpu and rule in ("train", "fit"))
+        rule: RuleCost(rule, n, START_S + seconds, n_bytes + kept[rule], on_gpu and rule in ("train", "fit"))
         for rule, n, seconds, n_bytes in rows
     }
 

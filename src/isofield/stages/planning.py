@@ -161,6 +161,8 @@ def project(config: Sections, layout: Layout, dtype: np.dtype) -> dict[str, floa
         "n_chunk_files": storage.n_chunk_files(config, layout),
         "n_files": storage.n_files(config, layout),
     }
+    for stage in ("fit", "blend"):
+        n_bytes[f"{stage}_job_bytes"] += memory.kept_reads_bytes(stage, config)
     return {name: float(value) for name, value in n_bytes.items()}
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from zarr.storage import FsspecStore, WrapperStore
 
+from isofield.storage.place import KEPT_BYTES
+
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
-
-KEPT_BYTES = 128 * 2**20
 
 
 class KeptReads(WrapperStore[FsspecStore]):

@@ -13,6 +13,9 @@ from isofield.storage.uri import is_remote
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+KEPT_BYTES = 128 * 2**20
+"""What is kept at most of the answers of an array on the network that is read many times."""
+
 
 class Place(Protocol):
     """A folder whose files have keys, names below it separated by slashes; `str()` is its path or URI.
