@@ -8,6 +8,7 @@ environment, output and exit status, gets its signals, and dies with it.
 from __future__ import annotations
 
 import array
+import importlib
 import json
 import os
 import select
@@ -21,6 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+STAGES = ("planning", "training", "fitting", "blending", "imaging", "measuring", "reporting", "verifying", "tidying")
+LOADED = (
+    *("matplotlib.pyplot", "s3fs", "skimage.metrics"),
+    *("isofield.cli", "isofield.verify.image", "isofield.verify.records"),
+    *(f"isofield.stages.{name}" for name in (*STAGES, "joining", "overviewing", "previewing")),
+)
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
 FORWARDED = {forwarded}
@@ -68,22 +75,8 @@ def warm(folder: Path) -> Iterator[Path]:
 
 def load() -> None:
     """Everything that takes long to import and starts no thread."""
-
-    import isofield.cli
-    import isofield.stages.blending
-    import isofield.stages.fitting
-    import isofield.stages.imaging
-    import isofield.stages.joining
-    import isofield.stages.measuring
-    import isofield.stages.overviewing
-    import isofield.stages.planning
-    import isofield.stages.previewing
-    import isofield.stages.reporting
-    import isofield.stages.tidying
-    import isofield.stages.training
-    import isofield.stages.verifying
-    import isofield.verify.image
-    import isofield.verify.records  # noqa: F401
+    for name in LOADED:
+        importlib.import_module(name)
 
 
 def serve(address: str) -> None:

@@ -170,11 +170,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Workfl
     common = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else workflow.folder.parent
     with open(common / "finished.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Workflow(common / "finished", workflow.config, programs)
-        if not made.folder.exists():
-            made.folder.mkdir()
-            made.snakemake()
-    shutil.copytree(made.folder, workflow.folder, dirs_exist_ok=True)
+        made = common / "finished"
+        if not made.exists():
+            making = Workflow(common / "making", workflow.config, programs)
+            making.folder.mkdir(exist_ok=True)
+            making.snakemake()
+            making.folder.rename(made)
+    shutil.copytree(made, workflow.folder, dirs_exist_ok=True)
     return workflow
 
 
