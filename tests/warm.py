@@ -1,6 +1,6 @@
 """`isofield` for tests of the workflow: a command whose processes are forked from one that has imported everything.
 
-A run of the workflow starts Python a dozen times, and importing torch is two thirds of what a small job costs. `Warm` puts an
+A run of the workflow starts Python a dozen times, and importing torch is two thirds of what a small job costs. `warm` puts an
 `isofield` into a folder, to be first in PATH. Each call of it is a process of its own still: it has the caller's folder,
 environment, output and exit status, gets its signals, and dies with it.
 """

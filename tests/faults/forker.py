@@ -22,23 +22,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from warm import load
+
 LIMIT_S = 1200.0
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
-
-
-def load() -> None:
-    """Everything that takes long to import and starts no thread."""
-    import isofield.cli
-    import isofield.stages.blending
-    import isofield.stages.fitting
-    import isofield.stages.imaging
-    import isofield.stages.measuring
-    import isofield.stages.planning
-    import isofield.stages.reporting
-    import isofield.stages.tidying
-    import isofield.stages.training
-    import isofield.verify.image
-    import isofield.verify.records  # noqa: F401
 
 
 def suicide(kill_at: int, root: str) -> Callable[[], int]:

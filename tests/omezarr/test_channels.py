@@ -16,10 +16,9 @@ from isofield.omezarr.labels import create_labels, location
 from isofield.omezarr.metadata import Channel, DisplayWindow, colour_of
 from isofield.omezarr.pyramid import downsample_shard
 from isofield.omezarr.readback import Level
-from isofield.omezarr.reading import read_region
+from isofield.omezarr.reading import is_written, read_region
 from isofield.omezarr.spec import OutputSpec
 from isofield.omezarr.store import (
-    is_written,
     level_channels,
     level_shape,
     missing_shards,

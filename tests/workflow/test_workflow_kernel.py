@@ -20,6 +20,7 @@ def planned(fresh):
         "measurement": {"operator": "kernel", "kernel_file": "psf.csv"},
         "prior": {"steps": 2, "warmup_steps": 1, "batch": 2, "channels": [8, 8], "patch_vox": 32},
     }
+    assert "plan" in fresh.snakemake("--list-rules"), "the workflow is not read without the file"
     missing = fresh.snakemake(check=False)
     assert "Missing input files for rule plan" in missing
     assert "psf.csv" in missing
@@ -32,6 +33,7 @@ def test_the_plan_follows_the_content_of_the_kernel_s_file(planned):
     profile, plan = planned.folder / "psf.csv", planned.run / "plan.json"
     first = json.loads(plan.read_text())
     assert first["kernel_nm"]["positions"] == [-50, 0, 50]
+    assert {"plan", "train"}.isdisjoint(planned.planned())
     # The same content, written now.
     profile.write_text(profile.read_text())
     assert {"plan", "train"}.isdisjoint(planned.planned())

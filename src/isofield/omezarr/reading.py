@@ -6,9 +6,7 @@ import numpy as np
 
 from isofield.errors import InputError
 from isofield.geometry import Roi
-from isofield.omezarr.layout import Level
-from isofield.omezarr.store import Location, place_at, shard_rois
-from isofield.paths import ChannelOf
+from isofield.omezarr.store import Location, open_level, place_at, shard_rois
 
 
 class ImageReader:
@@ -21,7 +19,7 @@ class ImageReader:
     def __init__(self, path: Location, level: int = 0) -> None:
         """Raises InputError where there is no such level."""
         self._place = place_at(path)
-        self.level = Level.open(self._place, level, path.index if isinstance(path, ChannelOf) else None, kept=True)
+        self.level = open_level(path, level, kept=True)
         self._sizes: dict[str, int] = {}
 
     def region(self, roi: Roi, *, fill_missing: bool = False) -> np.ndarray:
@@ -73,3 +71,8 @@ class ImageReader:
 def read_region(path: Location, level: int, roi: Roi, *, fill_missing: bool = False) -> np.ndarray:
     """What `ImageReader.region` gives, for one region."""
     return ImageReader(path, level).region(roi, fill_missing=fill_missing)
+
+
+def is_written(path: Location, level: int, roi: Roi) -> bool:
+    """What `ImageReader.is_written` gives, for one region as it is now."""
+    return ImageReader(path, level).is_written(roi)

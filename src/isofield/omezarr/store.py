@@ -71,13 +71,6 @@ def missing_shards(path: Location, level: int) -> list[Roi]:
     return [roi for roi in shard_rois(opened.shape, opened.side) if not _there(place, opened.shard(roi))]
 
 
-def is_written(path: Location, level: int, roi: Roi) -> bool:
-    """Whether all shards that hold voxels of `roi` are there."""
-    place = place_at(path)
-    opened = open_level(path, level)
-    return all(_there(place, opened.shard(shard)) for shard in shard_rois(opened.shape, opened.side, roi))
-
-
 def shard_sha256(path: Location, level: int, roi: Roi) -> str | None:
     """sha256 (64 hex digits) of a shard's bytes; None if it has not been written, or not all of it. Reads it."""
     place = place_at(path)
@@ -113,9 +106,9 @@ def _there(place: Place, keys: Sequence[str]) -> bool:
     return all(place.size(key) for key in keys)
 
 
-def open_level(path: Location, level: int) -> Level:
-    """One level of an image, or of one channel of it. Raises InputError where there is none."""
-    return Level.open(place_at(path), level, path.index if isinstance(path, ChannelOf) else None)
+def open_level(path: Location, level: int, *, kept: bool = False) -> Level:
+    """One level of an image, or of one channel of it; kept: see `Level.open`. Raises InputError where there is none."""
+    return Level.open(place_at(path), level, path.index if isinstance(path, ChannelOf) else None, kept=kept)
 
 
 def place_at(path: Location) -> Place:

@@ -15,9 +15,9 @@ from isofield.omezarr import labels
 from isofield.omezarr.canvas import create_canvas, level_documents, set_provenance
 from isofield.omezarr.metadata import level_shapes
 from isofield.omezarr.pyramid import below, downsample_shard, level_shards
+from isofield.omezarr.reading import is_written
 from isofield.omezarr.regions import Claim, lay_claim, others
 from isofield.omezarr.settling import until_settled, versions
-from isofield.omezarr.store import is_written
 from isofield.omezarr.window import display_window
 from isofield.paths import RunPaths
 from isofield.plan import Plan
