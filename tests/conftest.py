@@ -32,7 +32,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder with an `isofield` that starts at once."""
+    """The folder with an `isofield` and a `snakemake` that start at once."""
     with warm(tmp_path_factory.mktemp("warm")) as folder:
         yield folder
 

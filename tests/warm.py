@@ -1,8 +1,8 @@
-"""`isofield` for tests of the workflow: a command whose processes are forked from one that has imported everything.
+"""`isofield` and `snakemake` for tests of the workflow: their processes are forked from one that has imported everything.
 
-A run of the workflow starts Python a dozen times, and importing torch is two thirds of what a small job costs. `warm` puts an
-`isofield` into a folder, to be first in PATH. Each call of it is a process of its own still: it has the caller's folder,
-environment, output and exit status, gets its signals, and dies with it.
+A run of the workflow starts Python a dozen times, and importing torch is two thirds of what a small job costs. `warm` puts both
+commands into a folder, to be first in PATH. Each call is a process of its own still: it has the caller's folder, environment,
+output and exit status, gets its signals, and dies with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PROGRAMS = {"isofield": "isofield.cli", "snakemake": "snakemake.cli"}
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 STAGES = ("planning", "training", "fitting", "blending", "imaging", "measuring", "reporting", "verifying", "tidying")
 LOADED = (
@@ -35,7 +36,7 @@ connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
 umask = os.umask(0)
 os.umask(umask)
-call = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ), "umask": umask}}
+call = {{"argv": sys.argv, "cwd": os.getcwd(), "environment": dict(os.environ), "umask": umask}}
 text = json.dumps(call).encode("ascii")
 files = array.array("i", [0, 1, 2])
 connection.sendmsg([len(text).to_bytes(8, "little")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
@@ -55,11 +56,12 @@ os._exit(status)
 
 @contextmanager
 def warm(folder: Path) -> Iterator[Path]:
-    """The process that forks; gives the folder with the command, which works until the end."""
+    """The process that forks; gives the folder with the commands, which work until the end."""
     address = folder / "calls"
-    command = folder / "isofield"
-    command.write_text(CLIENT.format(python=sys.executable, forwarded=[int(n) for n in FORWARDED], address=str(address)))
-    command.chmod(0o755)
+    for name in PROGRAMS:
+        command = folder / name
+        command.write_text(CLIENT.format(python=sys.executable, forwarded=[int(n) for n in FORWARDED], address=str(address)))
+        command.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, __file__, str(address)], env=environment, cwd=folder, stdout=subprocess.PIPE, text=True
@@ -74,7 +76,7 @@ def warm(folder: Path) -> Iterator[Path]:
 
 
 def load() -> None:
-    """Everything that takes long to import and starts no thread."""
+    """Everything of isofield that takes long to import and starts no thread."""
     for name in LOADED:
         importlib.import_module(name)
 
@@ -84,6 +86,7 @@ def serve(address: str) -> None:
     listening.bind(address)
     listening.listen(64)
     load()
+    importlib.import_module("snakemake.cli")
     # Of what was forked nobody waits here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
@@ -134,12 +137,11 @@ def run(call: dict, files: array.array) -> None:
         os.umask(call["umask"])
         os.environ.clear()
         os.environ.update(call["environment"])
-        sys.argv = ["isofield", *call["argv"]]
+        program, *arguments = call["argv"]
+        sys.argv = [Path(program).name, *arguments]
         # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        from isofield.cli import main
-
-        status = main()
+        status = importlib.import_module(PROGRAMS[sys.argv[0]]).main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 70
     except BaseException:

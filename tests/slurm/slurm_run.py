@@ -19,6 +19,7 @@ from isofield.status import current_store
 
 REPOSITORY = Path(__file__).parents[2]
 N_BLOCKS, BLOCKS_PER_JOB = 24, 6
+AT_THE_END = ("pyramid", "finish", "measure", "report", "verify", "tidy")
 CONFIG = {
     "run": {"name": "small", "threads_per_job": 1},
     "source": {"path": "phantom:tissue?shape=48,96,128", "simulate": {"factor": 4}},
@@ -34,6 +35,8 @@ QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20
 """What a test changes in the profile: it asks more often, and its nodes share a disk."""
 GPUS = ("--set-resources", "fit:gpu=1", "train:gpu=1")
 """What `run.device: cuda` asks for; there is no CUDA behind the nodes' GPUs."""
+GROUPS = ("--groups", "plan=begin", "canvas=begin", "train=begin", *(f"{rule}=end" for rule in AT_THE_END))
+"""One job for all that comes before fitting, and one for all that comes after blending, as docs/slurm.md has it."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from slurm_run import BLOCKS_PER_JOB, GPUS, N_BLOCKS, QUICK, SlurmRun
+from slurm_run import BLOCKS_PER_JOB, GPUS, GROUPS, N_BLOCKS, QUICK, SlurmRun
 
 from promised import CONTRACT
 
@@ -44,13 +44,14 @@ def test_fit_jobs_had_a_gpu_each_and_ran_on_both_nodes(disturbed, accounted):
     assert not any(gets_gpu(number) for rule, number, *_ in jobs if rule.startswith("rule_blend"))
 
 
-def test_without_accounting_and_in_job_arrays_too(unaccounted, local, programs, tmp_path):
+def test_without_accounting_and_in_arrays_and_groups_of_jobs_too(unaccounted, local, programs, tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
         unaccounted.call("sacct")
     run = SlurmRun(tmp_path, unaccounted, programs)
-    run.finish("--workflow-profile", "profiles/slurm", "--slurm-array-jobs", "fit,blend", *QUICK, *GPUS)
+    run.finish("--workflow-profile", "profiles/slurm", "--slurm-array-jobs", "fit,blend", *GROUPS, *QUICK, *GPUS)
     assert run.image() == local.image()
     jobs = unaccounted.call("squeue", "--states=all", "--noheader", "--array", "--format=%F %K %k").splitlines()
+    print(jobs)
     arrays = {line.split()[0] for line in jobs if "rule_fit" in line}
     tasks = {line.split()[1] for line in jobs if "rule_fit" in line}
     assert len(arrays) == 1

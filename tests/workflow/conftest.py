@@ -47,10 +47,11 @@ class Workflow:
     def run(self) -> Path:
         return self.folder / "results" / self.config["run"]["name"]
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, folder: Path = Path(sys.executable).parent) -> list[str]:
+        """Snakemake with `config`. folder: of the `snakemake` that is called; the installed one unless it is said."""
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(self.config))
-        base = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+        base = [str(folder / "snakemake"), "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
         return [*base, "--directory", str(self.folder), "--configfile", str(path), "--rerun-incomplete", *arguments]
 
     def environment(self) -> dict[str, str]:
@@ -59,7 +60,7 @@ class Workflow:
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run to the end; returns what was printed. With `check` a failure fails the test, with the output."""
         done = subprocess.run(
-            self.command(*arguments),
+            self.command(*arguments, folder=self.programs),
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,

@@ -32,12 +32,12 @@ CONDA = REPOSITORY / "envs" / "isofield.yaml"
 RECIPES = {name: (REPOSITORY / "envs" / name).read_text() for name in ("Dockerfile", "isofield.def")}
 
 
-def snakemake(*arguments: str, folder: Path = REPOSITORY, python: tuple[str, ...] = (), **environment: str):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def snakemake(programs: Path, *arguments: str, folder: Path = REPOSITORY):
+    path = os.pathsep.join(map(str, (programs, Path(sys.executable).parent, os.environ["PATH"])))
     return subprocess.run(
-        [sys.executable, *python, "-m", "snakemake", *arguments],
+        [programs / "snakemake", *arguments],
         cwd=folder,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
         timeout=400,
@@ -79,17 +79,17 @@ def test_the_schema_describes_every_key():
     assert [(s, k) for s, k, part in keys if "default" not in part and (s, k) not in required] == []
 
 
-def test_lint_and_format_find_nothing():
+def test_lint_and_format_find_nothing(programs):
     """The repository holds no results, and the volume that its configuration names is synthetic."""
-    done = snakemake("--lint")
+    done = snakemake(programs, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "good condition" in done.stdout + done.stderr
     subprocess.run([Path(sys.executable).parent / "snakefmt", "--check", "Snakefile", "workflow"], cwd=REPOSITORY, check=True)
 
 
-def test_lint_would_find_something(tmp_path):
+def test_lint_would_find_something(programs, tmp_path):
     (tmp_path / "Snakefile").write_text("rule bad:\n    output:\n        'x'\n    shell:\n        'touch {output}'\n")
-    assert snakemake("--lint", folder=tmp_path).returncode != 0
+    assert snakemake(programs, "--lint", folder=tmp_path).returncode != 0
 
 
 def test_without_isofield_the_workflow_says_how_to_install_it():
@@ -98,7 +98,8 @@ def test_without_isofield_the_workflow_says_how_to_install_it():
     absent = [sys.executable, "-S", "-c", "import isofield"]
     if subprocess.run(absent, env={**os.environ, **environment}, capture_output=True).returncode == 0:
         pytest.skip("isofield is installed here as a copy")
-    done = snakemake("--lint", python=("-S",), **environment)
+    command = [sys.executable, "-S", "-m", "snakemake", "--lint"]
+    done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, timeout=400)
     assert done.returncode != 0
     assert "pip install -c" in done.stdout + done.stderr
 
@@ -138,20 +139,20 @@ def outer(tmp_path):
     return tmp_path
 
 
-def test_another_workflow_uses_its_rules_as_a_module(outer):
-    done = snakemake("--cores", "1", folder=outer)
+def test_another_workflow_uses_its_rules_as_a_module(programs, outer):
+    done = snakemake(programs, "--cores", "1", folder=outer)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (outer / "shape.txt").read_text().split() == ["32", "64", "64"]
     assert (outer / "results" / "inner" / "logs" / "plan.log").is_file()
-    rest = snakemake("--cores", "1", "--dry-run", "isofield_all", folder=outer)
+    rest = snakemake(programs, "--cores", "1", "--dry-run", "isofield_all", folder=outer)
     planned = set(re.findall(r"^isofield_(\w+) +\d+$", rest.stdout + rest.stderr, flags=re.MULTILINE))
     of_several_channels = {"join", "overview"}
     assert planned == set(RULES) - {"plan", "preview_run"} - of_several_channels | {"all"}
 
 
-def test_a_module_with_a_wrong_configuration_is_refused(outer):
+def test_a_module_with_a_wrong_configuration_is_refused(programs, outer):
     (outer / "config.yaml").write_text(yaml.safe_dump({"isofield": {**SMALL, "prior": {"stepz": 3}}}))
-    done = snakemake("--cores", "1", "--dry-run", folder=outer)
+    done = snakemake(programs, "--cores", "1", "--dry-run", folder=outer)
     assert done.returncode != 0
     assert "prior.stepz" in done.stdout + done.stderr
 

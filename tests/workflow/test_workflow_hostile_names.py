@@ -32,14 +32,14 @@ RULES = sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Workflow:
+def hostile(tmp_path: Path, programs: Path) -> Workflow:
     """A small volume under hostile names."""
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(12, 64, 64)), (0.5, 1.5, 1.5))
     source = SMALL["source"]
     with h5py.File(tmp_path / source["path"], "w") as file:
         file[source["dataset"]] = np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
     (tmp_path / SMALL["measurement"]["kernel_file"]).write_text("1\n2\n2\n1\n")
-    return Workflow(tmp_path, SMALL)
+    return Workflow(tmp_path, SMALL, programs)
 
 
 def results(workflow: Workflow) -> Path:

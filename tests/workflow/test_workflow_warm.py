@@ -1,4 +1,4 @@
-"""The command that tests of the workflow call is `isofield` in all that a caller can tell, but for how soon it starts."""
+"""What tests of the workflow call is, in all that a caller can tell, what is installed, but for how soon it starts."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def test_it_says_and_exits_as_the_installed_one_does(programs, tmp_path, argumen
     warm, cold = (run(program, *arguments, cwd=tmp_path, HERE="no.tif") for program in (programs / "isofield", installed))
     assert warm == cold
     assert (warm[0] == 0) == (warm[1] == f"isofield {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--snakefile", "nowhere"]], ids=" ".join)
+def test_snakemake_too(programs, tmp_path, arguments):
+    installed = Path(sys.executable).parent / "snakemake"
+    warm, cold = (run(program, *arguments, cwd=tmp_path) for program in (programs / "snakemake", installed))
+    assert warm == cold
+    assert (warm[0] == 0) == (arguments == ["--version"])
 
 
 def test_each_call_has_the_folder_the_environment_and_the_umask_of_its_caller(programs, tmp_path):
