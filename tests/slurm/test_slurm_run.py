@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from slurm_run import BLOCKS_PER_JOB, GPUS, GROUPS, N_BLOCKS, QUICK, SlurmRun
+from slurm_run import BLOCKS_PER_JOB, GPUS, GROUPS, N_BLOCKS, QUICK, REPOSITORY, SlurmRun
 
 from promised import CONTRACT
 
@@ -48,10 +48,12 @@ def test_without_accounting_and_in_arrays_and_groups_of_jobs_too(unaccounted, lo
     with pytest.raises(subprocess.CalledProcessError):
         unaccounted.call("sacct")
     run = SlurmRun(tmp_path, unaccounted, programs)
+    assert " ".join(GROUPS) in (REPOSITORY / "docs" / "slurm.md").read_text()
     run.finish("--workflow-profile", "profiles/slurm", "--slurm-array-jobs", "fit,blend", *GROUPS, *QUICK, *GPUS)
     assert run.image() == local.image()
     jobs = unaccounted.call("squeue", "--states=all", "--noheader", "--array", "--format=%F %K %k").splitlines()
-    print(jobs)
+    grouped = [line.split()[2] for line in jobs if "rule_fit" not in line and "rule_blend" not in line]
+    assert [name.split("_")[1] for name in grouped] == ["begin", "end"], "one job before fitting, one after blending"
     arrays = {line.split()[0] for line in jobs if "rule_fit" in line}
     tasks = {line.split()[1] for line in jobs if "rule_fit" in line}
     assert len(arrays) == 1
