@@ -72,11 +72,15 @@ def test_a_fit_begins_at_the_least_squares_fit_to_what_both_directions_want(bloc
         return condition[:, :1] * (1.5 if condition.shape[-1] == SHAPE[2] else 0.7)
 
     block = blocks[0]
-    _, values = fitted([block], leaning, FitSpec(steps=1, learning_rate=1e-12), field)
+    _, values = fitted([block], leaning, FitSpec(steps=1, learning_rate=1e-12, data_weight=0), field)
     start = make_fields(field, SHAPE, [0]).requires_grad_(False)
     start.start_at(torch.from_numpy(0.1 * block.base)[None])
     expected = block.base + start.slices(Y, torch.arange(SHAPE[1]))[0].movedim(0, 1).numpy()
     np.testing.assert_allclose(values[0], expected, atol=1e-5)
+    # The sections do not want that, and have their say where their term weighs something.
+    _, drawn = fitted([block], leaning, FitSpec(steps=1, learning_rate=1e-12), field)
+    residual, undrawn = (rms(np.tensordot(block.measure, v[0], axes=1) - block.measured) for v in (drawn, values))
+    assert residual < 0.5 * undrawn
     # Negative control: without targets there is nothing to start at but the interpolation.
     _, values = fitted([block], never, FitSpec(steps=1, learning_rate=1e-12, prior_weight=0.0), field)
     np.testing.assert_allclose(values[0], block.base, atol=1e-5)

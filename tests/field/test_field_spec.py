@@ -10,7 +10,7 @@ from isofield.field.spec import FieldSpec, FitSpec
 
 def test_steps_are_by_mode_unless_they_are_given():
     assert FitSpec().steps is None
-    assert (FitSpec().n_steps, FitSpec(mode="sds").n_steps) == (24, 300)
+    assert (FitSpec().n_steps, FitSpec(mode="sds").n_steps) == (12, 300)
     assert FitSpec(steps=7).n_steps == FitSpec(steps=7, mode="sds").n_steps == 7
 
 

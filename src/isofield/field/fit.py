@@ -45,20 +45,21 @@ def fit_fields(
     """Fit one field per block, all blocks at once: minimise |A f - y|^2 + weight * |s - target|^2 on ZX and ZY slices s of f.
 
     Blocks have equal shapes (`shape_key`). No gradient flows through `denoise`. A block's result depends on its own data and
-    seed only. `noise` is the standard deviation of the sections' noise: differences up to noise_tolerance times as much cost
-    nothing (discrepancy principle: sections are to be reproduced as well as they were measured, and no better). `step_scale`
-    multiplies the step size (retries are gentler). In mode distill a grid starts at the least-squares fit to the targets' mean,
-    and a field that improves by less than `stop_below` over PATIENCE steps stays as it is.
+    seed only. `noise` is the standard deviation of the sections' noise, in working units: the more of it, the less the data term
+    weighs. `step_scale` multiplies the step size (retries are gentler). In mode distill a grid starts at the least-squares fit to
+    the volume that is best by both terms, and a field that improves by less than `stop_below` over PATIENCE steps stays as it is.
     Source: RED-diff (Mardani et al. 2023) with the field as variable; score distillation (Lee & Jeong 2024) in mode sds.
     """
     batch = BlockBatch.stack(blocks, device)
     base = batch.field_base
     fields = make_fields(field_spec, blocks[0].field_shape, [b.seed for b in blocks]).to(device)
+    data_weight = spec.data_weight_at(noise)
     targets = None
     if spec.has_targets:
         targets = distillation_targets(batch, denoise, spec.detail, spec.mirrored)
         if fields.over_interpolation:
-            fields.start_at((targets[Y] + targets[X]) / 2 - base)
+            best = drawn_to_sections((targets[Y] + targets[X]) / 2, batch, data_weight / spec.prior_weight)
+            fields.start_at(best - base)
     # On a CPU the fused step rounds the last numbers of a tensor unlike the others, and which these are depends on the batch.
     optimiser = Adam(fields.parameters(), betas=(0.9, 0.95), fused=base.is_cuda)
     generators = [torch.Generator().manual_seed(b.seed % 2**63) for b in blocks]
@@ -72,7 +73,7 @@ def fit_fields(
         count = max(1, round(width * spec.slice_share))
         chosen = torch.from_numpy(np.sort(order.permutation(width)[:count])).to(device)
         rendered = render_slices(fields, base, axis, chosen)
-        data = _data_term(rendered, batch, axis, chosen, spec.noise_tolerance * noise)
+        data = _data_term(rendered, batch, axis, chosen)
         if not spec.prior_weight:
             prior = torch.zeros_like(data)
         elif targets is not None:
@@ -80,7 +81,7 @@ def fit_fields(
             prior = (rendered - wanted).square().mean(dim=(1, 2, 3))
         else:
             prior = _score_distillation(rendered, denoise, spec, generators)
-        loss = spec.data_weight * data + spec.prior_weight * prior
+        loss = data_weight * data + spec.prior_weight * prior
         fields.zero_grad()
         loss.sum().backward()
         optimiser.step(spec.rate * step_scale * _decay(step, total))
@@ -93,6 +94,25 @@ def fit_fields(
     watch.restore()
     data_rms, prior_rms = last.sqrt().cpu().numpy()
     return FitResult(fields, watch.losses, data_rms, prior_rms, watch.sound())
+
+
+def drawn_to_sections(values: Tensor, batch: BlockBatch, weight: float) -> Tensor:
+    """The volumes f where weight * mean |A f - y|^2 + mean |f - values|^2 is least; sections count as far as they are believed.
+
+    Both (N, Z, Y, X). f is values + B' (B B' + r)^-1 (z - B values), where B and z are A and y times the roots of what the
+    sections weigh, and r is the sum of what they weigh over `weight` and depth.
+    """
+    drawn = values.clone()
+    # One block at a time: batched products round differently from single ones.
+    for n, (own, measure, measured, believed) in enumerate(zip(values, batch.measure, batch.measured, batch.weight, strict=True)):
+        if weight and believed.any():
+            root = believed.double().sqrt()
+            rows = root[:, None] * measure.double()
+            ridge = believed.double().sum() / (weight * measure.shape[1])
+            gram = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+            pull = (root[:, None] * torch.linalg.solve(gram, rows)).T.to(own)
+            drawn[n] += torch.tensordot(pull, measured - torch.tensordot(measure, own, dims=1), dims=1)
+    return drawn
 
 
 class Watch:
@@ -177,17 +197,14 @@ def _score_distillation(rendered: Tensor, denoise: Denoise, spec: FitSpec, noise
     return torch.stack(terms)
 
 
-def _data_term(rendered: Tensor, batch: BlockBatch, axis: int, chosen: Tensor, tolerance: float) -> Tensor:
-    """Mean of max(0, |A f - y| - tolerance)^2 over the rendered slices, as far as sections are believed, per block; else zero."""
+def _data_term(rendered: Tensor, batch: BlockBatch, axis: int, chosen: Tensor) -> Tensor:
+    """Mean of |A f - y|^2 over the rendered slices, as far as sections are believed, per block; else zero."""
     if batch.measured.shape[1] == 0:
         return rendered.sum(dim=(1, 2, 3)) * 0
     wanted = batch.measured.index_select(1 + axis, chosen).movedim(1 + axis, 1)
     predicted = torch.einsum("nmz,nkzw->nkmw", batch.measure, rendered)
-    excess = predicted - wanted
-    if tolerance:
-        excess = excess - excess.clamp(-tolerance, tolerance)
     believed = batch.weight.mean(dim=1)
-    squares = excess.square() * batch.weight[:, None, :, None]
+    squares = (predicted - wanted).square() * batch.weight[:, None, :, None]
     return squares.mean(dim=(1, 2, 3)) / torch.where(believed > 0, believed, 1.0)
 
 

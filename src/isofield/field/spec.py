@@ -107,6 +107,11 @@ class FieldSpec(Spec):
         return nodes, others + sum(a * b + b for a, b in pairwise(widths))
 
 
+SECTION_ERROR = 0.05
+"""Standard deviation, in working units, of what a section of the targets is expected to be off by (docs/method.md)."""
+MAX_DATA_WEIGHT = 25.0
+
+
 class FitSpec(Spec):
     """How fields are fitted to the sections and to the prior."""
 
@@ -134,7 +139,7 @@ class FitSpec(Spec):
     steps: PositiveInt | None = Field(
         None,
         description="optimisation steps, each of which renders a subset of slices; "
-        "null: 24 in mode distill, 300 in mode sds or without prior",
+        "null: 12 in mode distill, 300 in mode sds or without prior",
     )
     stop_below: float = Field(
         0.01, ge=0, lt=1, description="distill: a field is left as it is once its loss falls by less than this share in 8 steps"
@@ -145,13 +150,11 @@ class FitSpec(Spec):
         description="peak step size (Adam), with cosine decay to a twentieth; "
         "null: 0.002 in mode distill, 0.01 in mode sds or without prior",
     )
-    data_weight: NonNegativeFloat = Field(
-        4.0, description="weight of the data term, relative to the prior term at prior_weight 1"
-    )
-    noise_tolerance: NonNegativeFloat = Field(
-        0.25,
-        description="differences from the sections up to so many standard deviations of their noise cost the data term nothing; "
-        "0: sections are reproduced noise and all",
+    data_weight: NonNegativeFloat | None = Field(
+        None,
+        description="weight of the data term, relative to the prior term at prior_weight 1; null: (2.5 % of the contrast / noise "
+        "of the sections) squared, 25 at most, so that little noise is reproduced and strong noise is not; 4 in mode sds or "
+        "without prior",
     )
     prior_weight: NonNegativeFloat = Field(1.0, description="weight of the prior term; 0 leaves the data term alone")
     batch_blocks: PositiveInt | None = Field(
@@ -171,7 +174,16 @@ class FitSpec(Spec):
 
     @property
     def n_steps(self) -> int:
-        return self.steps or (24 if self.has_targets else 300)
+        return self.steps or (12 if self.has_targets else 300)
+
+    def data_weight_at(self, noise: float) -> float:
+        """Weight of the data term where sections have white noise of this standard deviation, in working units.
+
+        In the ratio of the variances a section is drawn between what is measured and what the prior makes of it.
+        """
+        if self.data_weight is not None or not self.has_targets:
+            return 4.0 if self.data_weight is None else self.data_weight
+        return min(MAX_DATA_WEIGHT, (SECTION_ERROR / noise) ** 2) if noise else MAX_DATA_WEIGHT
 
     @property
     def rate(self) -> float:
