@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -107,3 +110,30 @@ def test_what_cannot_be_done_is_refused_before_anything_is_computed(volume, tmp_
     assert all(word in message for word in said), message
     assert "Traceback" not in message
     assert not list(tmp_path.rglob("table.*"))
+
+
+def runs(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return False
+
+
+def test_what_computes_ends_with_who_asked_for_it(tmp_path):
+    """A killed benchmark leaves no method behind that trains for nobody."""
+    command = ["sh", "-c", "echo $PPID >part; mv part pid; exec sleep 40"]
+    work = (
+        f"import subprocess\nfrom isofield.benchmark.quality import _in_own_process\n_in_own_process(subprocess.run, {command})\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", work], cwd=tmp_path)
+    begun = time.monotonic()
+    while not (tmp_path / "pid").exists() and time.monotonic() - begun < 60:
+        time.sleep(0.1)
+    computing = int((tmp_path / "pid").read_text())
+    assert computing != asking.pid
+    assert runs(computing)
+    asking.kill()
+    asking.wait()
+    begun = time.monotonic()
+    while runs(computing) and time.monotonic() - begun < 20:
+        time.sleep(0.1)
+    assert not runs(computing)
