@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gs_server import GsServer, running_gs
 from s3_server import S3Server, running_s3
 from warm import warm
+
+# Whoever shares the machine makes an example slow, and no test of ours is about time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

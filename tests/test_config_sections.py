@@ -17,7 +17,7 @@ from test_config import MINIMAL, changed
 def test_a_section_that_was_not_declared_cannot_be_read():
     given = load_sections(json.dumps(MINIMAL), ("run", "fit.steps"))
     assert given.run.name == "a"
-    assert given.fit.n_steps == 24
+    assert given.fit.n_steps == 12
     assert "fit" in given
     assert "blocks" not in given
     with pytest.raises(AttributeError, match=r"not given the section 'blocks', only \['fit', 'run'\]"):

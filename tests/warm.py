@@ -30,8 +30,13 @@ LOADED = (
     *(f"isofield.stages.{name}" for name in (*STAGES, "joining", "overviewing", "previewing")),
 )
 CLIENT = """#!{python} -IS
-import array, json, os, signal, socket, sys
-FORWARDED = {forwarded}
+import array, json, os, select, signal, socket, sys
+# Signals are written down by whoever delivers them, so that none is missed however early it comes.
+coming, come = os.pipe()
+os.set_blocking(come, False)
+signal.set_wakeup_fd(come)
+for number in {forwarded}:
+    signal.signal(number, lambda number, frame: None)
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
 umask = os.umask(0)
@@ -41,8 +46,8 @@ text = json.dumps(call).encode("ascii")
 files = array.array("i", [0, 1, 2])
 connection.sendmsg([len(text).to_bytes(8, "little")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
 connection.sendall(text)
-for number in FORWARDED:
-    signal.signal(number, lambda number, frame: connection.sendall(bytes([number])))
+while connection not in select.select([connection, coming], [], [])[0]:
+    connection.sendall(os.read(coming, 1))
 answer = connection.recv(2)
 if not answer:
     sys.exit("the process that forks for tests is gone")

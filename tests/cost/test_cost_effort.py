@@ -80,15 +80,15 @@ def test_what_asks_for_more_is_slower(more):
 
 
 def test_a_draw_from_the_posterior_takes_as_long_as_was_measured():
-    """On one core of the processor of CPU_SPEED: 4.14 s per block of 128^3, 16.0 s at detail 1, 4.56 s for 24 steps of sds."""
+    """On one core of the processor of CPU_SPEED: 4.14 s per block of 128^3, 16.0 s at detail 1, 4.56 s for sds, 24 steps each."""
     effort = {}
     for name, fit in {
         "mean": {},
         "draw": {"detail": 1},
-        "sds": {"mode": "sds", "steps": 24},
+        "sds": {"mode": "sds"},
         "mirrored": {"mirrored": True},
     }.items():
-        config = configured(fit={"mirrored": False, **fit})
+        config = configured(fit={"mirrored": False, "steps": 24, **fit})
         layout = laid_out(config, (100, 1024, 1024), (32, 4, 4))
         effort[name] = fit_effort(layout.jobs, layout.axial.ratio, config.prior, config.field, config.fit)
     assert effort["draw"] / effort["mean"] == pytest.approx(16.0 / 4.14, rel=0.2)
