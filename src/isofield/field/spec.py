@@ -142,7 +142,10 @@ class FitSpec(Spec):
         "null: 12 in mode distill, 300 in mode sds or without prior",
     )
     stop_below: float = Field(
-        0.01, ge=0, lt=1, description="distill: a field is left as it is once its loss falls by less than this share in 8 steps"
+        0.01,
+        ge=0,
+        lt=1,
+        description="distill: a field is left as it is once its loss falls by less than this share in 8 steps, after 16",
     )
     slice_share: float = Field(0.125, gt=0, le=1, description="share of a block's ZX or ZY slices rendered per step")
     learning_rate: PositiveFloat | None = Field(
