@@ -62,22 +62,24 @@ os._exit(status)
 @contextmanager
 def warm(folder: Path) -> Iterator[Path]:
     """The process that forks; gives the folder with the commands, which work until the end."""
-    address = folder / "calls"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = []
+    # One for each: what Snakemake imports is nothing for the other to be forked with.
     for name in PROGRAMS:
-        command = folder / name
+        address, command = folder / f"{name}.calls", folder / name
         command.write_text(CLIENT.format(python=sys.executable, forwarded=[int(n) for n in FORWARDED], address=str(address)))
         command.chmod(0o755)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, __file__, str(address)], env=environment, cwd=folder, stdout=subprocess.PIPE, text=True
-    )
+        forking = [sys.executable, __file__, str(address), name]
+        processes.append(subprocess.Popen(forking, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True))
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
         yield folder
     finally:
-        process.terminate()
-        process.wait()
+        for process in processes:
+            process.terminate()
+            process.wait()
 
 
 def load() -> None:
@@ -86,12 +88,13 @@ def load() -> None:
         importlib.import_module(name)
 
 
-def serve(address: str) -> None:
+def serve(address: str, program: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(64)
-    load()
-    importlib.import_module("snakemake.cli")
+    if program == "isofield":
+        load()
+    importlib.import_module(PROGRAMS[program])
     # Of what was forked nobody waits here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
@@ -158,4 +161,4 @@ def run(call: dict, files: array.array) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])
