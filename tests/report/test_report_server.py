@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import signal
@@ -179,7 +180,19 @@ def test_port_in_use(server: FolderServer, run_folder: Path) -> None:
         serve(run_folder, 70000)
 
 
-def test_view_prints_links_and_ends_on_interrupt(run_folder: Path) -> None:
+def interrupt_process(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGINT)
+
+
+def interrupt_thread(process: subprocess.Popen) -> None:
+    """The same to the thread that serves: the system may choose any of a process's threads to take a signal."""
+    # The first that was started; requests have threads that come and go.
+    thread = min(int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir() if int(task.name) != process.pid)
+    assert ctypes.CDLL(None).tgkill(process.pid, thread, signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("interrupt", [interrupt_process, interrupt_thread])
+def test_view_prints_links_and_ends_on_interrupt(run_folder: Path, interrupt) -> None:
     state = {"layers": [{"name": "isotropic", "source": "{base}/isotropic.ome.zarr/|zarr3:"}]}
     (run_folder / "neuroglancer.json").write_text(json.dumps(state))
     # A shell that starts its jobs in the background has them ignore interrupts; a terminal does not.
@@ -197,7 +210,8 @@ def test_view_prints_links_and_ends_on_interrupt(run_folder: Path) -> None:
         connection = http.client.HTTPConnection(host, int(port), timeout=10)
         connection.request("GET", CHUNK_PATH)
         assert connection.getresponse().read() == CHUNK
-        process.send_signal(signal.SIGINT)
+        connection.close()
+        interrupt(process)
         assert process.wait(10) == 0
     finally:
         process.kill()

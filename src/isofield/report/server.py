@@ -130,6 +130,8 @@ def view(run_folder: Path | str, port: int = 0, open_browser: bool = False, imag
             print("Serving on this machine only. Ctrl-C stops.", flush=True)
             if open_browser:
                 webbrowser.open(link)
-            threading.Event().wait()
+            # Not for ever at once: a signal that comes just before a wait begins, or to another thread, does not end it.
+            while not server.stopping.wait(0.5):
+                pass
         except KeyboardInterrupt:
             print("Stopped.")
