@@ -62,24 +62,22 @@ os._exit(status)
 @contextmanager
 def warm(folder: Path) -> Iterator[Path]:
     """The process that forks; gives the folder with the commands, which work until the end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    processes = []
-    # One for each: what Snakemake imports is nothing for the other to be forked with.
+    address = folder / "calls"
     for name in PROGRAMS:
-        address, command = folder / f"{name}.calls", folder / name
+        command = folder / name
         command.write_text(CLIENT.format(python=sys.executable, forwarded=[int(n) for n in FORWARDED], address=str(address)))
         command.chmod(0o755)
-        forking = [sys.executable, __file__, str(address), name]
-        processes.append(subprocess.Popen(forking, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(address)], env=environment, cwd=folder, stdout=subprocess.PIPE, text=True
+    )
     try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
         yield folder
     finally:
-        for process in processes:
-            process.terminate()
-            process.wait()
+        process.terminate()
+        process.wait()
 
 
 def load() -> None:
@@ -88,13 +86,12 @@ def load() -> None:
         importlib.import_module(name)
 
 
-def serve(address: str, program: str) -> None:
+def serve(address: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(64)
-    if program == "isofield":
-        load()
-    importlib.import_module(PROGRAMS[program])
+    load()
+    importlib.import_module("snakemake.cli")
     # Of what was forked nobody waits here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
@@ -161,4 +158,4 @@ def run(call: dict, files: array.array) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    serve(sys.argv[1])
