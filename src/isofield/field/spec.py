@@ -21,6 +21,9 @@ N_DRAW_SIGMAS = 8
 
 THICK = 8
 """Voxels along z of a section between which a posterior mean is so smooth that every other one has a node of the finest grid."""
+SECTION_ERROR = 0.05
+"""Standard deviation, in working units, of what a section of the targets is expected to be off by (docs/method.md)."""
+MAX_DATA_WEIGHT = 25.0
 
 Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
 
@@ -107,11 +110,6 @@ class FieldSpec(Spec):
         return nodes, others + sum(a * b + b for a, b in pairwise(widths))
 
 
-SECTION_ERROR = 0.05
-"""Standard deviation, in working units, of what a section of the targets is expected to be off by (docs/method.md)."""
-MAX_DATA_WEIGHT = 25.0
-
-
 class FitSpec(Spec):
     """How fields are fitted to the sections and to the prior."""
 
@@ -184,8 +182,10 @@ class FitSpec(Spec):
 
         In the ratio of the variances a section is drawn between what is measured and what the prior makes of it.
         """
-        if self.data_weight is not None or not self.has_targets:
-            return 4.0 if self.data_weight is None else self.data_weight
+        if self.data_weight is not None:
+            return self.data_weight
+        if not self.has_targets:
+            return 4.0
         return min(MAX_DATA_WEIGHT, (SECTION_ERROR / noise) ** 2) if noise else MAX_DATA_WEIGHT
 
     @property
