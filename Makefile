@@ -5,6 +5,8 @@ CORES ?= $(shell nproc)
 # Processes that share the tests, file by file; each computes with one thread.
 WORKERS ?= 2
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Containers often set it. Python then compiles torch, pandas and Snakemake anew whenever it starts: twice the time of a small job.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-slurm test-faults soak test-all lint format docs rulegraph clean
 .DEFAULT_GOAL := help

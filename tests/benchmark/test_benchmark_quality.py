@@ -22,11 +22,6 @@ SMALL = (
 )
 
 
-def isofield(*arguments, cwd):
-    command = [sys.executable, "-m", "isofield.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
-
-
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     path = tmp_path_factory.mktemp("truth") / "tissue.ome.tif"
@@ -43,14 +38,19 @@ def asked(volume, out, *more) -> list[str]:
     return list(map(str, arguments))
 
 
-def run(volume, out, *more):
-    return isofield(*asked(volume, out, *more), cwd=volume.parent)
+@pytest.fixture(scope="module")
+def run(volume, programs):
+    def run_it(out, *more):
+        command = [programs / "isofield", *asked(volume, out, *more)]
+        return subprocess.run(command, cwd=volume.parent, capture_output=True, text=True, timeout=600)
+
+    return run_it
 
 
 @pytest.fixture(scope="module")
-def finished(volume, tmp_path_factory):
+def finished(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("bench") / "table"
-    done = run(volume, out, "--methods", "cubic,ridge,slices_mean,isofield,isofield_detail")
+    done = run(out, "--methods", "cubic,ridge,slices_mean,isofield,isofield_detail")
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -78,15 +78,15 @@ def test_the_rows_are_those_of_the_volumes_that_lie_there(finished, volume):
         assert table.loc[name, "psnr_db"] == pytest.approx(10 * np.log10(255**2 / np.square(values - truth).mean()))
 
 
-def test_a_second_run_keeps_what_there_is_and_adds_what_is_missing(finished, volume):
+def test_a_second_run_keeps_what_there_is_and_adds_what_is_missing(finished, run):
     out, _ = finished
     kept = {path: path.stat().st_mtime_ns for path in (out / "x4" / "results").iterdir()}
-    done = run(volume, out, "--methods", "nearest,cubic,isofield")
+    done = run(out, "--methods", "nearest,cubic,isofield")
     assert done.returncode == 0, done.stderr
     assert list(pd.read_csv(out / "table.csv")["method"]) == ["nearest", "cubic", "isofield"]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     # Negative control: another setting is another result.
-    other = run(volume, out, "--methods", "cubic", "--operator", "skip")
+    other = run(out, "--methods", "cubic", "--operator", "skip")
     assert other.returncode == 0, other.stderr
     assert (out / "x4" / "results" / "cubic.npy").stat().st_mtime_ns != kept[out / "x4" / "results" / "cubic.npy"]
 
