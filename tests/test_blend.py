@@ -13,7 +13,7 @@ from isofield.blend import Windows, axis_windows, gather, whole_blocks
 from isofield.blocks import BlockGrid
 from isofield.geometry import ZYX, Roi
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=80)
 GRID = BlockGrid(ZYX(21, 17, 10), ZYX(6, 8, 7), ZYX(5, 5, 5), ZYX(5, 3, 2))
 OVERLAP = 2
 
@@ -84,7 +84,7 @@ def test_a_window_is_one_where_its_block_alone_owns_and_half_at_a_face():
 triples = st.tuples(*(st.integers(0, 4),) * 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.tuples(*(st.integers(1, 14),) * 3), st.tuples(*(st.integers(1, 6),) * 3), st.integers(0, 5), triples, triples)
 def test_windows_of_a_grid_sum_to_one_and_lie_within_the_fields(shape, core, overlap, wider, more):
     margin = [overlap + w for w in wider]

@@ -98,7 +98,7 @@ class Blending(RuleBasedStateMachine):
 
 
 TestBlending = Blending.TestCase
-TestBlending.settings = settings(max_examples=25, stateful_step_count=15, deadline=None, derandomize=True)
+TestBlending.settings = settings(max_examples=25, stateful_step_count=15, derandomize=True)
 
 
 def test_blending_that_forgets_the_blocks_around_is_noticed(monkeypatch):

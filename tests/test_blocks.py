@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.geometry import ZYX, Roi
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def triples(low: int, high: int) -> st.SearchStrategy[tuple[int, int, int]]:
@@ -139,7 +139,7 @@ def test_the_drawing_in_the_docstring_is_true():
 # Even blocks
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 5000), st.integers(16, 200))
 def test_even_blocks_are_few_and_no_longer_than_allowed(length, longest):
     grid = BlockGrid.even(ZYX(length, 1, 1), BlocksSpec(write_vox=longest))
@@ -150,7 +150,7 @@ def test_even_blocks_are_few_and_no_longer_than_allowed(length, longest):
     assert len(set(sides[:-1])) <= 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 5000), st.integers(16, 200))
 def test_even_blocks_leave_no_sliver(length, longest):
     """Blocks along an axis all have one length but the last: n of them can leave it up to n - 1 voxels shorter."""

@@ -64,7 +64,7 @@ OTHER_VALUES = {
 }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(sorted(SECTIONS)), st.sets(st.sampled_from(sorted(SECTIONS)), min_size=1))
 def test_section_json_changes_with_its_own_sections_and_with_no_other(touched, names):
     before, after = make_config(MINIMAL), make_config(changed(**{touched: OTHER_VALUES[touched]}))

@@ -156,7 +156,7 @@ def test_lists_add_and_remove():
 # What stands in for them
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**12 - 2), st.integers(0, 11))
 def test_neighbours_are_the_nearest_good_ones_and_weigh_by_distance(bits, section):
     bad = {k for k in range(12) if bits >> k & 1}

@@ -155,7 +155,7 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, derandomize=True)
+TestStore.settings = settings(max_examples=40, stateful_step_count=25, derandomize=True)
 
 
 @pytest.mark.parametrize("broken", ["withdraw", "sound", "records"])

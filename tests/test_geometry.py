@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isofield.geometry import ZYX, AxialMap, Roi, exact_nm
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=80)
 SPACE = (9, 8, 7)
 RATIOS = {"50 nm / 4.6 nm": Fraction(250, 23), "4.88599": Fraction(488599, 100000), "30 nm / 8 nm": Fraction(15, 4)}
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from isofield.intensity import Intensity, IntensitySpec, clipped_count, to_dtype
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=80)
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 EVERY_GREY = np.arange(65536, dtype=np.uint16)
 

@@ -14,7 +14,7 @@ from isofield.geometry import AxialMap
 from isofield.interpolation import SPLINE_REACH, interpolation_matrix, phase_features, section_positions
 from isofield.measurement import measurement_matrix
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 KINDS = ("nearest", "linear", "cubic")
 RATIO = Fraction("4.88599")
 

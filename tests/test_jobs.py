@@ -12,7 +12,7 @@ from isofield.blocks import BlockGrid, BlocksSpec
 from isofield.geometry import ZYX, Roi
 from isofield.jobs import CellBox, Jobs, part_of, share
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 
 
 @quick

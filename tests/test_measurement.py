@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from isofield.geometry import AxialMap
 from isofield.measurement import MeasurementModel, measurement_matrix
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 OPERATORS = ("section", "skip", "gaussian")
 
 axials = st.builds(

@@ -38,7 +38,7 @@ def test_a_neighbour_of_ratio_4_is_the_box_of_4_voxels_one_thickness_away():
         np.testing.assert_allclose([before[i], behind[i]], expected, atol=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(RATIOS), st.integers(0, 3), st.integers(1, 30), st.integers(0, 3))
 def test_rows_sum_to_one_and_a_constant_stays(ratio, which, n_vox, n_neighbours):
     matrices = neighbour_matrices(models(ratio)[which], n_vox, n_neighbours)

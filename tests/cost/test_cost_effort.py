@@ -34,7 +34,7 @@ def runs(draw) -> Jobs:
     return Jobs(grid, margin, shard, region, n_fit=1, n_blend=1, pyramid_span=1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(runs())
 def test_voxels_are_counted_as_often_as_they_are_worked_on(jobs):
     grid = jobs.grid

@@ -28,7 +28,7 @@ shapes = st.tuples(st.integers(2, 10**4), st.integers(64, 10**6), st.integers(64
 ratios = st.fractions(1, 20, max_denominator=50)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(shapes, ratios, st.sampled_from(("uint8", "uint16", "float32")), st.integers(0, 2))
 def test_a_larger_volume_costs_more_and_a_run_has_few_jobs(shape, ratio, dtype, axis):
     larger = tuple(2 * side if a == axis else side for a, side in enumerate(shape))

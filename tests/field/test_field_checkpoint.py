@@ -107,14 +107,14 @@ PACKED = pack_field(random_fields(SPECS["grid"], [0]), 0, SPECS["grid"])
 
 
 @given(st.integers(0, len(PACKED) - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_field_cut_off_anywhere_is_refused(length):
     with pytest.raises(ValueError, match="not a field"):
         unpack_field(PACKED[:length], CPU)
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_damaged_header_is_refused_or_harmless(data):
     """Never another exception than ValueError, whichever byte of the header is hit."""
     n_header = 8 + int.from_bytes(PACKED[:8], "little")

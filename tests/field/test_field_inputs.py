@@ -41,7 +41,7 @@ def test_sections_that_are_seen_in_part_are_left_out_of_the_data_term():
     assert np.abs(make_block(axial, 6, 21, changed).base[:2] - block.base[:2]).min() > 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RATIOS, st.integers(2, 12), st.data())
 def test_every_row_of_the_data_term_is_a_whole_section(ratio, n_sections, data):
     axial = AxialMap(ratio, n_sections)
@@ -58,7 +58,7 @@ def test_every_row_of_the_data_term_is_a_whole_section(ratio, n_sections, data):
     assert block.phase.shape == (2, end - begin)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(RATIOS, st.integers(20, 40), st.data())
 def test_the_base_is_the_one_of_the_whole_volume(ratio, n_sections, data):
     """What a block interpolates from the sections it reads is what the whole volume would give it."""

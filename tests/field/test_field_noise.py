@@ -13,7 +13,7 @@ from isofield.geometry import Roi
 rois = st.builds(Roi, st.tuples(*(st.integers(0, 2 * NOISE_CELL + 3),) * 3), st.tuples(*(st.integers(1, NOISE_CELL + 5),) * 3))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rois, rois, st.integers(0, 2**31 - 1))
 def test_blocks_that_overlap_draw_the_same_noise_there(one, other, seed):
     shared = one.intersect(other)

@@ -91,7 +91,7 @@ def test_slices_are_the_field_at_voxel_centres(spec, shape):
         torch.testing.assert_close(zy, volume[..., [0, 5, shape[2] - 1]].movedim(2, 0), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(*[st.integers(1, 20)] * 3),
     st.lists(st.sampled_from([1, 2, 4, 6, 8, 10]), min_size=1, max_size=3),

@@ -35,7 +35,7 @@ def slope(values, wanted, block, weight):
     return values.grad
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 99), st.floats(0.01, 100), st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=4, max_size=4).filter(any))
 def test_there_is_no_way_down_from_there(seed, weight, believed):
     """The least of a convex function is where its gradient is zero."""

@@ -70,7 +70,7 @@ def slope(wanted, nodes, stride):
     return nodes.grad
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.tuples(*[st.integers(1, 13)] * 3), st.sampled_from([2, 4, 6]))
 def test_what_nodes_cannot_say_is_orthogonal_to_all_that_they_can(shape, stride):
     """The least-squares solution, by its normal equations."""

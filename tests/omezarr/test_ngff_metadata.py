@@ -66,7 +66,7 @@ def centroids_by_level(shape, centre, origin_nm, transforms_of_level):
         image = mean_2x2x2(image)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(odd_or_even, centres, origins, st.floats(0.5, 500))
 def test_a_point_has_one_world_position_on_every_level(shape, centre, origin_nm, voxel_size_nm):
     expected = np.array(origin_nm) + np.array(centre) * voxel_size_nm
@@ -92,7 +92,7 @@ def test_a_pyramid_with_scales_only_moves_the_point():
     np.testing.assert_allclose(errors, [0, 0.5, 1.5], atol=0.01)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sampled_from(["4", "30/8", "250/46", "2"]), centres, origins)
 def test_the_measured_image_lies_over_the_isotropic_one(ratio, centre, origin_nm):
     axial = AxialMap(Fraction(ratio), n_sections=int(64 / Fraction(ratio)))

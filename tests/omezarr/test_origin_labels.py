@@ -107,7 +107,7 @@ def test_coarser_labels_are_the_highest_of_what_they_stand_for(image):
     assert (zarr.open_array(str(path / "labels" / "origin" / "1"), mode="r")[:] != expected).any()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.tuples(*[st.integers(1, 7)] * 3), st.integers(0, 99))
 def test_no_voxel_is_better_than_any_it_stands_for(shape, seed):
     fine = np.random.default_rng(seed).integers(1, 6, shape).astype(np.uint8)

@@ -38,7 +38,7 @@ def full(canvas):
     return canvas
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.tuples(*[st.integers(1, 40)] * 3), st.integers(4, 17))
 def test_shards_partition_the_volume_in_c_order(shape, side):
     counts = np.zeros(shape, int)

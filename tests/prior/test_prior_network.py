@@ -48,7 +48,7 @@ def reach(n_levels, n_blocks=1):
     return below + 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 12), st.integers(0, 11))
 def test_slices_of_any_size_keep_it(z, x, n_levels, fold, lead):
     made = network((4,) * n_levels, fold=fold)

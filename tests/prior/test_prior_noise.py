@@ -25,7 +25,7 @@ def flat_noise(std, shape=(4, 160, 200), seed=0):
 # --- how much there is ---
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.001, 10.0), st.integers(0, 100))
 def test_the_noise_of_noise_is_found(std, seed):
     assert section_noise([flat_noise(std, seed=seed)]) == pytest.approx(std, rel=0.05)

@@ -146,7 +146,7 @@ def test_a_stricter_threshold_never_gives_a_finer_cutoff(correlation, one, other
     assert 16.0 <= lax <= strict
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0.01, 300), st.floats(-1000, 1000), st.integers(0, 99))
 def test_grey_values_may_be_scaled_and_shifted(gain, offset, seed):
     truth, image = white(seed, 12), white(seed, 12) + white(seed + 1, 12)

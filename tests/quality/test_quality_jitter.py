@@ -85,7 +85,7 @@ def test_what_slopes_in_truth_is_not_jitter():
     assert made.wobble_nm() < 0.02
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0.05, 50), st.floats(-500, 500))
 def test_brightness_and_contrast_do_not_matter(truth, gain, offset):
     image = np.roll(truth, 1, axis=1) + truth

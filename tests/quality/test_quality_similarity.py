@@ -92,7 +92,7 @@ def by_blocks(image, truth, core, margin=MARGIN):
     return total
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.tuples(*[st.integers(5, 30)] * 3))
 def test_blocks_add_up_to_the_whole(pair, core):
     truth, image = pair

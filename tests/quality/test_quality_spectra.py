@@ -83,7 +83,7 @@ def test_bands_are_equally_wide_and_lowest_first():
     assert turned[0] < turned[-1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(8, 60), st.integers(1, 8))
 def test_every_frequency_is_in_one_band(side, n_bands):
     made = DirectionalSpectra(side)

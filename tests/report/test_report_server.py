@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving import CHUNK, CHUNK_PATH, ask
 
@@ -63,7 +63,6 @@ def test_range_to_ignore_gives_the_whole_file(server: FolderServer, header: str)
     assert (response.status, body) == (200, CHUNK)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 60))
 def test_byte_range_holds_the_bytes_python_would_slice(size: int, first: int, last: int) -> None:
     data = bytes(range(size))

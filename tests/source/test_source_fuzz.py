@@ -54,7 +54,7 @@ STORES = {
         (".zattrs", ".zgroup", "0/.zarray"),
     ),
 }
-bounded = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+bounded = settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 thorough = settings(bounded, max_examples=2000, derandomize=False)
 
 

@@ -84,7 +84,7 @@ def test_an_opened_volume_knows_its_chunks(tmp_path):
     assert simulated.occupied is None, "of sections that are computed nothing is written anywhere"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**20), st.lists(st.integers(1, 7), min_size=3, max_size=3), st.data())
 def test_boxes_are_looked_up_as_by_hand(seed, chunk, data):
     rng = np.random.default_rng(seed)

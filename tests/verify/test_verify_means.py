@@ -13,7 +13,7 @@ from isofield.omezarr.pyramid import mean_2x2x2
 from isofield.verify.means import rounded_means
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(DTYPES), st.tuples(*[st.integers(1, 7)] * 3), st.integers(0, 10**6), st.booleans())
 def test_they_agree_for_every_dtype_and_shape(dtype, shape, seed, extreme):
     rng = np.random.default_rng(seed)
