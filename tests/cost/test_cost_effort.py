@@ -46,15 +46,14 @@ def test_voxels_are_counted_as_often_as_they_are_worked_on(jobs):
 
 @pytest.mark.parametrize(
     "spec",
-    [PriorSpec(), PriorSpec(channels=(48, 96, 128), n_residual_blocks=2), PriorSpec(channels=(16,), neighbours=0)],
+    [PriorSpec(), PriorSpec(channels=(48, 96, 128), n_residual_blocks=2), PriorSpec(channels=(16,), neighbours=0, rounds=1)],
     ids=lambda spec: f"{spec.channels}",
 )
 @pytest.mark.parametrize("ratio", [Fraction(8), Fraction(5), Fraction(33, 4), Fraction(5, 2)], ids=str)
 def test_the_network_s_work_is_what_torch_counts(spec, ratio):
     denoiser = Denoiser(spec, 0.5, 0.1, ratio).requires_grad_(False)
-    n_condition = 3 + 2 * spec.neighbours
     side = 80 if ratio == 5 else 64
-    condition = torch.zeros(1, n_condition, side, side)
+    condition = torch.zeros(1, spec.n_condition, side, side)
     condition[:, -2] = -1
     flop = counted(lambda: denoiser(None, torch.full((1,), torch.inf), condition))
     assert network_work(spec, ratio) == pytest.approx(flop / 2 / side**2, rel=0.05)

@@ -79,7 +79,7 @@ def test_a_block_fitted_alone_or_in_a_batch_is_the_same(blocks, kind, name):
 @pytest.mark.parametrize("name", ["distill", "draw", "sds"])
 def test_in_either_precision_of_the_network_a_block_is_the_same_in_any_batch(blocks, name, precision):
     torch.manual_seed(0)
-    denoiser = Denoiser(PriorSpec(channels=(8, 8), precision=precision), 0.5, 0.2).requires_grad_(False)
+    denoiser = Denoiser(PriorSpec(rounds=1, channels=(8, 8), precision=precision), 0.5, 0.2).requires_grad_(False)
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     alone = [fitted([block], denoiser, SPECS[name], FINE)[1][0] for block in blocks]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from isofield.prior import precision
-from isofield.prior.denoiser import Denoiser, n_condition
+from isofield.prior.denoiser import Denoiser
 from isofield.prior.precision import mixed_precision, native_bfloat16
 from isofield.prior.spec import PriorSpec
 
@@ -28,7 +28,7 @@ def denoiser(choice):
 
 
 def conditions(n):
-    return torch.randn(n, n_condition(PriorSpec()), 16, 24, generator=torch.Generator().manual_seed(1))
+    return torch.randn(n, PriorSpec().n_condition, 16, 24, generator=torch.Generator().manual_seed(1))
 
 
 def posterior_mean(made, condition):

@@ -12,7 +12,7 @@ from torch import nn
 
 from isofield.geometry import AxialMap
 from isofield.interpolation import phase_features
-from isofield.prior.denoiser import Denoiser, n_condition
+from isofield.prior.denoiser import Denoiser
 from isofield.prior.spec import PriorSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,7 @@ def slices():
 @pytest.fixture
 def condition():
     generator = torch.Generator().manual_seed(2)
-    return torch.randn(3, n_condition(SPEC), 16, 20, generator=generator)
+    return torch.randn(3, SPEC.n_condition, 16, 20, generator=generator)
 
 
 def coefficients(denoiser, sigma, flag=0.0):
@@ -134,8 +134,8 @@ def test_one_batch_may_hold_both_modes(denoiser, slices, condition):
 
 @pytest.mark.parametrize(("neighbours", "channels"), [(0, 3), (1, 5), (3, 9)])
 def test_every_neighbour_on_each_side_is_a_channel_of_the_condition(slices, neighbours, channels):
-    spec = PriorSpec(channels=(8, 8), neighbours=neighbours)
-    assert n_condition(spec) == channels
+    spec = PriorSpec(channels=(8, 8), neighbours=neighbours, rounds=1)
+    assert spec.n_condition == channels
     made = Denoiser(spec, SIGMA_DATA, SIGMA_RESIDUAL).requires_grad_(False)
     level = torch.full((3,), 0.3)
     for given in (torch.zeros(3, channels, 16, 20), None):
@@ -194,7 +194,7 @@ def test_the_network_is_told_where_sections_begin(monkeypatch, begin):
     told = []
     monkeypatch.setattr(made.network, "forward", lambda x, scalar, lead: told.append(lead) or x[:, :1] * 0)
     waves = torch.from_numpy(phase_features(AxialMap(ratio, 10), begin, begin + 16))
-    condition = torch.zeros(2, n_condition(SPEC), 16, 12)
+    condition = torch.zeros(2, SPEC.n_condition, 16, 12)
     condition[:, -2:] = waves[None, :, :, None]
     made(None, torch.full((2,), torch.inf), condition)
     assert told == [begin % 8]
@@ -202,4 +202,4 @@ def test_the_network_is_told_where_sections_begin(monkeypatch, begin):
 
 def test_where_sections_are_no_whole_planes_thick_there_is_nothing_to_tell():
     made = Denoiser(SPEC, SIGMA_DATA, SIGMA_RESIDUAL, Fraction(250, 23))
-    assert made._lead(torch.rand(1, n_condition(SPEC), 16, 12)) == 0
+    assert made._lead(torch.rand(1, SPEC.n_condition, 16, 12)) == 0

@@ -20,7 +20,7 @@ from isofield.prior.training import initial_state, learning_rate, run_training, 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-SPEC = PriorSpec(channels=(8, 8), steps=60, batch=8, patch_vox=16, warmup_steps=5, learning_rate=5e-3)
+SPEC = PriorSpec(rounds=1, channels=(8, 8), steps=60, batch=8, patch_vox=16, warmup_steps=5, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="module")

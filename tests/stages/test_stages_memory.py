@@ -58,7 +58,7 @@ def test_a_tiny_job_keeps_its_promise(run, stage):
 BIG = {
     "source": {"path": "phantom:tissue?shape=96,96,96", "simulate": {"factor": 8}},
     "blocks": {"write_vox": 96},
-    "prior": {"channels": [32, 64, 96], "steps": 1, "batch": 1, "patch_vox": 32, "pool_bytes": 40_000},
+    "prior": {"channels": [32, 64, 96], "steps": 2, "batch": 1, "patch_vox": 32, "pool_bytes": 40_000},
     "field": {"strides_vox": None, "features": None, "hidden": 16},
     "fit": {"steps": 4, "batch_blocks": None},
     "output": {"chunk_vox": 32, "shard_vox": 96, "pyramid_min_vox": 64},

@@ -28,7 +28,7 @@ def test_the_run_is_made_and_its_prior_says_how_it_was_trained(two_rounds):
     steps = [int(line.split(",")[0]) for line in two_rounds.paths.prior_losses.read_text().splitlines()[1:]]
     assert steps == [6, 13]
     denoiser, about = load_prior(two_rounds.paths.prior, "cpu")
-    assert denoiser.n_condition == 3 + PriorSpec.model_validate(about["spec"]).n_beside == 11
+    assert denoiser.n_condition == PriorSpec.model_validate(about["spec"]).n_condition == 11
 
 
 def test_the_second_network_is_another_one_and_sees_the_slices_beside(two_rounds):

@@ -70,7 +70,7 @@ def test_where_the_checkpoint_lies_does_not_matter_but_what_it_holds_does(teache
         ({"channels": [8, 16]}, ("prior.init", "prior.channels", "(8, 8)")),
         ({"n_residual_blocks": 2}, ("prior.init", "prior.n_residual_blocks")),
         ({"neighbours": 0}, ("prior.init", "prior.neighbours")),
-        ({"rounds": 2}, ("prior.init", "prior.rounds 1", "this run has 2")),
+        ({"rounds": 1}, ("prior.init", "prior.rounds 2", "this run has 1")),
         ({"init": "nowhere.safetensors"}, ("prior.init", "nowhere.safetensors", "is not a file")),
     ],
 )
@@ -88,6 +88,16 @@ def test_a_file_that_is_no_prior_is_refused(teacher, tmp_path, capsys):
     run = student(tmp_path / "run", init=str(text))
     assert run.stage("train") == 2
     assert str(text) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", [{}, {"rounds": 1, "neighbours": 0}, {"rounds": 2}], ids=str)
+def test_a_prior_can_be_used_as_it_is_whatever_its_network_sees(tmp_path, other):
+    """What it was trained by counts, not what the configuration that uses it would train."""
+    teacher = TinyRun.at(tmp_path / "teacher", prior={"steps": 4, **other})
+    assert teacher.stage("plan") == teacher.stage("train") == 0
+    run = student(tmp_path / "as_it_is", teacher, steps=0)
+    assert run.stage("train") == run.stage("canvas") == run.stage("fit") == 0
+    assert set(run.states().values()) == {"done"}
 
 
 def test_a_prior_can_be_used_as_it_is(teacher, tmp_path):

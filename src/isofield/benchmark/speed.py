@@ -23,7 +23,7 @@ from isofield.field.targets import distillation_targets
 from isofield.geometry import ZYX, AxialMap
 from isofield.intensity import to_dtype
 from isofield.measurement import MeasurementModel
-from isofield.prior.denoiser import Denoiser, n_condition
+from isofield.prior.denoiser import Denoiser
 from isofield.prior.patches import LateralDegradation, PatchSampler
 from isofield.prior.training import initial_state, train
 from isofield.quality.baselines.regressor import Regressor
@@ -169,8 +169,7 @@ class SpeedBenchmark:
         flops = counted(one)
         seconds = timed(some, self.device, self.setting.repeats) / N_TRAINING_STEPS
         n_vox = spec.batch * spec.patch_vox**2
-        n_in = n_condition(spec)
-        self._row("training step", seconds, n_vox, flops, FLOAT * n_vox * (n_in + 2))
+        self._row("training step", seconds, n_vox, flops, FLOAT * n_vox * (spec.n_condition + 2))
 
     def _training_work(self) -> tuple[Work, Work]:
         """One training step, and N_TRAINING_STEPS of them."""

@@ -72,7 +72,7 @@ def training_effort(prior: PriorSpec, ratio: Fraction) -> float:
 
 def network_work(prior: PriorSpec, ratio: Fraction) -> float:
     """Products per input voxel of the U-Net: convolutions on levels that halve X, after planes were folded into channels."""
-    fold, n_in = axial_fold(ratio), 5 + prior.n_beside
+    fold, n_in = axial_fold(ratio), 2 + prior.n_condition
     widths, last = prior.channels, len(prior.channels) - 1
     work = 9 * widths[0] * fold * (n_in + 1)
     for level, width in enumerate(widths):

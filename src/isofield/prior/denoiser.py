@@ -13,11 +13,6 @@ from isofield.prior.precision import mixed_precision
 from isofield.prior.spec import PriorSpec, axial_fold
 
 
-def n_condition(spec: PriorSpec) -> int:
-    """Condition channels: the interpolated measurement, what stands beside it, cosine and sine of the place in the section."""
-    return 3 + spec.n_beside
-
-
 class Denoiser(nn.Module):
     """EDM preconditioning (Karras et al. 2022, Table 1): D(x, sigma) = c_skip x + c_out F(c_in x, c_noise).
 
@@ -39,7 +34,7 @@ class Denoiser(nn.Module):
         self.ratio = Fraction(ratio)
         self.sigma_data, self.sigma_residual, self.sigma_max = sigma_data, sigma_residual, spec.sigma_max
         self.precision = spec.precision
-        self.n_condition = n_condition(spec)
+        self.n_condition = spec.n_condition
         network = UNet2d(2 + self.n_condition, spec.channels, spec.n_residual_blocks, axial_fold(self.ratio))
         self.network = network.to(memory_format=torch.channels_last)
 

@@ -39,10 +39,10 @@ class PriorSpec(Spec):
         "give it a view in depth",
     )
     rounds: Literal[1, 2] = Field(
-        1,
+        2,
         description="2: half of the steps train a first network, which restores a part of the volume; the rest train a second "
         "one on XY slices of that, which are thin as sections are not, between the slices beside them (docs/method.md). With an "
-        "init, that is the first network",
+        "init, that is the first network. 1: all steps train one network",
     )
     noise_match: float = Field(
         1.0,
@@ -113,6 +113,11 @@ class PriorSpec(Spec):
     def n_beside(self) -> int:
         """What the network sees beside its own slice: neighbouring sections, and slices, on both sides."""
         return 2 * (self.neighbours + len(self.slice_offsets))
+
+    @property
+    def n_condition(self) -> int:
+        """Condition channels: the interpolated measurement, what stands beside it, cosine and sine of the place in a section."""
+        return 3 + self.n_beside
 
     @model_validator(mode="after")
     def _a_step_per_round(self) -> PriorSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -40,6 +39,7 @@ from isofield.source.paths import expand
 from isofield.stages.blocks_io import planned
 from isofield.stages.device import choose_device
 from isofield.stages.restoring import restored_stacks
+from isofield.stages.samples import samples_picture
 from isofield.stages.sampling import require_learnable, sample_crops
 from isofield.stages.stopping import StoppedError, StopRequest
 
@@ -53,11 +53,11 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
     """Train the prior, or go on where an interrupted training stopped, and publish it."""
     plan = Plan.load(paths.plan)
     device = choose_device(config.run.device, config.run.threads_per_job)
-    sampler, noise = make_sampler(config, plan)
     spec = config.prior
     init = init_path(spec)
     if init and not spec.steps:
-        return adopt_prior(init, config, plan, paths, sampler)
+        return adopt_prior(init, config, plan, paths)
+    sampler, noise = make_sampler(config, plan)
     # How often a state is saved changes nothing in what is trained.
     mark = fingerprint(
         plan.fingerprints["volume"],
@@ -74,10 +74,9 @@ def train_prior(config: Sections, paths: RunPaths) -> None:
         first, losses = first_network(config, paths, sampler, mark, init, device)
         spec = spec.model_copy(update={"steps": spec.steps - len_of(losses)})
         sees = spec if init else spec.model_copy(update={"rounds": 1})
-        parts = restored_stacks(sampler.pool, first, sees, plan.model, device, sampler.degradation.length)
-        sampler = RestoredSampler(parts, sampler.degradation, config.run.seed, plan.model, spec, sampler.noise)
+        sampler = second_sampler(sampler, sampler.pool, first, sees, spec, plan, device)
         begin = partial(_begin, spec, init) if init else partial(_widened, first)
-        state = trained(spec, sampler, paths, f"{mark}-2", config.run.seed, device, begin)
+        state = trained(spec, sampler, paths, f"{mark}-2", config.run.seed, device, begin, before=len_of(losses))
     state.losses = [*losses, *((step + len_of(losses), a, b) for step, a, b in state.losses)]
     state.step += len_of(losses)
     publish(state, config, plan, paths, sampler, noise, mark)
@@ -91,10 +90,13 @@ def trained(
     seed: int,
     device: torch.device,
     begin: Callable[[TrainingState], str],
+    before: int = 0,
+    after: int = 0,
 ) -> TrainingState:
     """Train to the last step, from where an interrupted training stopped if it bears this `mark`.
 
-    begin: gives fresh weights what they start with, and says what that is. Raises StoppedError when it was told to stop.
+    begin: gives fresh weights what they start with, and says what that is. before, after: steps of the rounds before and after
+    this one. Raises StoppedError when it was told to stop.
     """
     state = resume_training(paths.training, mark, spec, device)
     if state is None:
@@ -102,12 +104,12 @@ def trained(
         start = begin(state)
         say(f"train: {start} on {device}, {sum(p.numel() for p in state.denoiser.parameters())} parameters")
     else:
-        say(f"train: goes on from step {state.step}")
-    progress = Progress("train", spec.steps, "steps", done=state.step)
+        say(f"train: goes on from step {before + state.step}")
+    progress = Progress("train", before + spec.steps + after, "steps", done=before + state.step)
 
     def report(current: TrainingState) -> None:
         note = f"loss {current.losses[-1][1]:.4f}, posterior mean {current.losses[-1][2]:.4f}" if current.losses else ""
-        progress.update(current.step, note)
+        progress.update(before + current.step, note)
 
     def save(current: TrainingState) -> None:
         write_bytes_atomic(paths.training, pack_training(current, mark))
@@ -115,7 +117,7 @@ def trained(
     with StopRequest() as request:
         run_training(state, spec, sampler, seed, save, report, lambda: request.made is not None)
     if state.step < spec.steps:
-        raise StoppedError(f"train: {request.made} at step {state.step}, which is saved; run again to go on from there")
+        raise StoppedError(f"train: {request.made} at step {before + state.step}, which is saved; run again to go on from there")
     return state
 
 
@@ -130,9 +132,27 @@ def first_network(
         kept, about = load_prior(paths.first_prior, device)
         if about["fingerprint"] == mark:
             return kept, [(int(step), a, b) for step, a, b in about["losses"]]
-    state = trained(spec, sampler, paths, f"{mark}-1", config.run.seed, device, partial(_begin, spec, None))
+    begin, after = partial(_begin, spec, None), config.prior.steps - spec.steps
+    state = trained(spec, sampler, paths, f"{mark}-1", config.run.seed, device, begin, after=after)
     write_bytes_atomic(paths.first_prior, pack_prior(state.average, spec, {"fingerprint": mark, "losses": state.losses}))
     return load_prior(paths.first_prior, device)[0], state.losses
+
+
+def second_sampler(
+    sampler: PatchSampler,
+    pool: list[np.ndarray],
+    first: Denoiser,
+    sees: PriorSpec,
+    spec: PriorSpec,
+    plan: Plan,
+    device: torch.device,
+) -> RestoredSampler:
+    """Patches of what `first` restores of the stacks in `pool`, as the network of the second round is shown them.
+
+    sees, spec: what the networks of the first and of the second round were or are trained by.
+    """
+    parts = restored_stacks(pool, first, sees, plan.model, device, sampler.degradation.length)
+    return RestoredSampler(parts, sampler.degradation, sampler.seed, plan.model, spec, sampler.noise)
 
 
 def len_of(losses: Losses) -> int:
@@ -153,7 +173,7 @@ def _widened(first: Denoiser, state: TrainingState) -> str:
     return "second round"
 
 
-def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampler: PatchSampler) -> None:
+def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths) -> None:
     """Publish a prior that was trained elsewhere, byte for byte: runs that share one fit the same fields.
 
     Raises InputError unless it was trained for the same operator and ratio.
@@ -167,6 +187,11 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths, sampl
                 f"was trained for {key} {about[key]}, this run has {ours}",
                 "Choose one of the same kind, or set prior.steps above 0 to train on",
             )
+    theirs = PriorSpec.model_validate(about["spec"])
+    sampler, _ = make_sampler(config, plan, theirs.neighbours)
+    if theirs.rounds == 2:
+        side = 2 * sampler.degradation.length
+        sampler = second_sampler(sampler, [sampler.pool[0][:, :side, :side]], denoiser, theirs, theirs, plan, torch.device("cpu"))
     say(f"train: {init} is used as it is")
     write_bytes_atomic(paths.prior_losses, f"{LOSS_HEADER}\n".encode())
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
@@ -186,15 +211,17 @@ def init_path(spec: PriorSpec) -> Path | None:
     return path
 
 
-def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
+def make_sampler(config: Sections, plan: Plan, neighbours: int | None = None) -> tuple[PatchSampler, float]:
     """Patches of the measured volume in working units, and the noise of its sections.
 
-    Raises InputError when its sections are too small.
+    neighbours: sections beside a patch that are seen, on each side, where that is not what the configuration says. Raises
+    InputError when its sections are too small.
     """
     volume = planned(open_source(config.source), plan)
     contrast = Intensity(**plan.intensity)
     n_vox = max(1, config.prior.pool_bytes // 4)
-    deep = 1 + 4 * config.prior.neighbours
+    neighbours = config.prior.neighbours if neighbours is None else neighbours
+    deep = 1 + 4 * neighbours
     bad = frozenset(one.section for one in plan.bad_sections)
     crops = sample_crops(volume, n_vox, config.run.seed + 1, n_sections=deep, bad=bad)
     crops, gaps = [contrast.normalise(crop) for crop in crops], run_lengths(bad)
@@ -208,7 +235,7 @@ def make_sampler(config: Sections, plan: Plan) -> tuple[PatchSampler, float]:
                 say(f"train: patches of {patch} instead of {config.prior.patch_vox} voxels, sections are {lateral}")
             noise = section_noise(pool)
             matched = config.prior.noise_match * noise
-            return PatchSampler(pool, degradation, config.run.seed, config.prior.neighbours, matched), noise
+            return PatchSampler(pool, degradation, config.run.seed, neighbours, matched), noise
         patch -= 8
     require_learnable(lateral, plan.model, config.source.path)
     limit = f"has no contrast in the {len(crops)} crops of its sections that were drawn to learn from"
@@ -249,33 +276,3 @@ def publish(
         "final_loss": state.losses[-1] if state.losses else None,
     }
     write_json(paths.prior_facts, sealed({**facts, **more}))
-
-
-def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> bytes:
-    """PNG of training patches: degraded and interpolated, denoised by the prior, true."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    device = next(denoiser.parameters()).device
-    batch = sampler.batch(2**30, n)
-    condition = torch.from_numpy(batch.condition).to(device)
-    with torch.no_grad():
-        denoised = denoiser(None, torch.full((n,), torch.inf, device=device), condition).cpu().numpy()
-    rows = (
-        ("degraded", batch.condition[:, 0]),
-        ("posterior mean", denoised[:, 0]),
-        ("true XY patch", batch.clean[:, 0]),
-    )
-    figure, axes = pyplot.subplots(3, n, figsize=(1.6 * n, 5), layout="constrained", squeeze=False)
-    for row, (label, images) in zip(axes, rows, strict=True):
-        for axis, image in zip(row, images, strict=True):
-            axis.imshow(np.asarray(image), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-        row[0].set_ylabel(label)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
-    return buffer.getvalue()

@@ -89,7 +89,7 @@ def test_slices_upside_down_are_measured_alike():
     turned = 0
     for step in range(6):
         condition, target = method.batch((0, step))
-        assert condition.shape == (SPEC.batch, 3 + 2 * SPEC.neighbours, 32, 32)
+        assert condition.shape == (SPEC.batch, SPEC.n_condition, 32, 32)
         assert target.shape == (SPEC.batch, 1, 32, 32)
         # At ratio 4 the sine climbs from a section's middle up; whichever way the slice is turned.
         angle = np.unwrap(np.arctan2(condition[:, -1, :, 0], condition[:, -2, :, 0]), axis=1)
