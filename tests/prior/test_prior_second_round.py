@@ -32,7 +32,7 @@ def sampler(planes, noise=0.0, spec=SPEC) -> RestoredSampler:
 
 
 def test_channels_are_the_patch_its_neighbouring_sections_and_the_slices_beside_it(planes):
-    batch = sampler(planes).batch(0, 200)
+    batch = sampler(planes).batch(0, 2000)
     seen = batch.condition[:, :-2].mean(axis=(2, 3)) / APART
     steps = seen[:, 1:] - seen[:, :1]
     own = np.rint(batch.clean.mean(axis=(1, 2, 3)) / APART - 0.05)
@@ -44,6 +44,14 @@ def test_channels_are_the_patch_its_neighbouring_sections_and_the_slices_beside_
     assert 0.3 < (order > 0).mean() < 0.7, "depth has no direction"
     # Where the stack ends its outermost plane goes on.
     assert np.abs(steps[own == 0][:, 2:]).min(initial=1) < 0.02
+
+
+@pytest.mark.parametrize(("depth", "share"), [(DEPTH, 0.1 * 8 / 40), (12, 0.1 * 8 / 12), (8, 1.0)])
+def test_planes_that_were_restored_from_one_side_are_seldom_learned_from(planes, depth, share):
+    """Those of the first and the last section; a stack of two sections has no others."""
+    clean = sampler(planes[:depth]).batch(1, 2000).clean
+    own = np.rint(clean.mean(axis=(1, 2, 3)) / APART - 0.05)
+    assert ((own < 4) | (own >= depth - 4)).mean() == pytest.approx(share, abs=0.02)
 
 
 def test_a_block_shows_the_same_channels_of_its_slices(planes):

@@ -11,7 +11,7 @@ from isofield.config import Sections
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec
 from isofield.geometry import ZYX
 from isofield.paths import expand
-from isofield.prior.spec import RESTORED_VOX, PriorSpec
+from isofield.prior.spec import PART_SECTIONS, PART_VOX, RESTORED_VOX, PriorSpec
 from isofield.storage.place import KEPT_BYTES
 from isofield.storage.uri import is_remote
 
@@ -111,10 +111,13 @@ def tidy_job_bytes(n_blocks: int) -> int:
     return LIGHT_INTERPRETER_BYTES + n_blocks * RECORD_BYTES
 
 
-def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int) -> int:
-    """Peak resident bytes of the training: crops as stored and as they are learned from, a step's graph."""
+def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int, ratio: Fraction) -> int:
+    """Peak resident bytes of the training: crops as stored and as they are learned from, a step's graph, what was restored."""
     pool = min(spec.pool_bytes // 4, measured_vox)
     levels = sum(channels / 4**level for level, channels in enumerate(spec.channels))
     graph = 4 * spec.batch * spec.patch_vox**2 * (30 * spec.n_residual_blocks * levels / 4 + 64)
-    restored = RESTORED_BYTES_PER_VOX * RESTORED_VOX if spec.rounds == 2 else 0
-    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph) + restored
+    restored = 0.0
+    if spec.rounds == 2:
+        part = min(PART_SECTIONS * PART_VOX**2, measured_vox) * ratio
+        restored = RESTORED_BYTES_PER_VOX * part + 4 * min(RESTORED_VOX, measured_vox * ratio)
+    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph + restored)

@@ -93,7 +93,7 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     )
     rows = (
         ("plan", 1, plan_s, plan_bytes),
-        ("train", 1, train_s, memory.train_job_bytes(config.prior, measured_vox, itemsize)),
+        ("train", 1, train_s, memory.train_job_bytes(config.prior, measured_vox, itemsize, layout.axial.ratio)),
         ("canvas", 1, 0.0, memory.LIGHT_INTERPRETER_BYTES),
         ("fit", jobs.n_fit, fitted / speed.fit_vox_per_s, fit_bytes),
         ("blend", jobs.n_blend, blended / speed.blend_vox_per_s, blend_bytes),

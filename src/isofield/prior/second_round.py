@@ -13,7 +13,7 @@ import torch
 
 from isofield.measurement import MeasurementModel, neighbour_matrices
 from isofield.prior.denoiser import Denoiser
-from isofield.prior.patches import LateralDegradation, PatchBatch, PatchSampler
+from isofield.prior.patches import AXIAL_END_SHARE, LateralDegradation, PatchBatch, PatchSampler
 from isofield.prior.spec import PriorSpec
 
 
@@ -34,13 +34,18 @@ class RestoredSampler(PatchSampler):
         noise: float,
     ) -> None:
         super().__init__(pool, degradation, seed, spec.neighbours, noise)
+        # Next to the ends of a stack planes were restored from sections on one side only. As neighbours they are seen all the same.
+        self.margin = round(degradation.ratio)
         self.views = {}
         for depth in {len(stack) for stack in self.pool}:
             beside = neighbour_matrices(model, depth, spec.neighbours, spec.slice_offsets)
             self.views[depth] = np.concatenate([np.eye(depth, dtype=np.float32)[None], beside]).swapaxes(0, 1)
 
     def batch(self, step: int, n: int) -> PatchBatch:
-        """Batch of step `step`: random plane, place, flips, 90-degree turns and section phase for each of its n patches."""
+        """Batch of step `step`: random plane, place, flips, 90-degree turns and section phase for each of its n patches.
+
+        Planes of the first and last section of a stack are among one patch in ten.
+        """
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.choice(len(self.pool), n, p=self.probability)
         crops, noise = zip(*(self._seen(self.pool[i], rng) for i in chosen), strict=True)
@@ -48,7 +53,8 @@ class RestoredSampler(PatchSampler):
 
     def _seen(self, stack: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A plane and what stands beside it (1 + n_beside, length, patch), and their noise: that of single planes, mixed."""
-        view = self.views[len(stack)][rng.integers(len(stack))]
+        margin = self.margin if len(stack) > 2 * self.margin and rng.random() >= AXIAL_END_SHARE else 0
+        view = self.views[len(stack)][rng.integers(margin, len(stack) - margin)]
         if rng.integers(2):
             # What is before and what is behind: either order.
             view = np.concatenate([view[:1], view[1:].reshape(-1, 2, len(stack))[:, ::-1].reshape(-1, len(stack))])

@@ -15,8 +15,10 @@ Precision = Literal["auto", "float32"]
 
 SLICE_OFFSETS = (1, 2, 4)
 """How far, in voxels, the slices before and behind lie that the network of a second round sees."""
-RESTORED_VOX = 2**24
-"""Voxels of what a second round learns from, about: restored in a minute of two cores."""
+RESTORED_VOX = 2**26
+"""Voxels of what a second round learns from, at most about: restored in two minutes of two cores."""
+PART_SECTIONS, PART_VOX = 32, 256
+"""Size of what is restored at once for it, at most, in sections and, along y and x, in voxels."""
 NOT_TRAINED_BY = frozenset({"checkpoint_every_s", "init", "channel"})
 """Keys that change nothing in what is trained, or whose content does where their name does not."""
 

@@ -14,12 +14,9 @@ from isofield.field.targets import distillation_targets
 from isofield.geometry import AxialMap, Roi
 from isofield.measurement import MeasurementModel
 from isofield.prior.denoiser import Denoiser
-from isofield.prior.spec import RESTORED_VOX, PriorSpec
+from isofield.prior.spec import PART_SECTIONS, PART_VOX, RESTORED_VOX, PriorSpec
 from isofield.progress import Progress
 from isofield.stages.sampling import spread
-
-PART_SECTIONS, PART_VOX = 32, 256
-"""Size of a part, about, in sections and, along y and x, in voxels."""
 
 
 def restored_stacks(
@@ -44,9 +41,9 @@ def restored_stacks(
 def _parts(pool: list[np.ndarray], ratio: float, least: int = 0) -> list[np.ndarray]:
     """Parts spread evenly over the pool, RESTORED_VOX in all or the whole pool."""
     found = []
-    lateral = max(PART_VOX, -(-4 * least // 3))
+    lateral = max(PART_VOX, 2 * least)
     for stack in pool:
-        starts = [_cuts(side, about) for side, about in zip(stack.shape, (PART_SECTIONS, lateral, lateral), strict=True)]
+        starts = [_cuts(side, most) for side, most in zip(stack.shape, (PART_SECTIONS, lateral, lateral), strict=True)]
         found += [stack[z, y, x] for z, y, x in itertools.product(*starts)]
     order = sorted(range(len(found)), key=lambda k: spread(k))
     chosen, n_vox = [], 0.0
@@ -58,7 +55,7 @@ def _parts(pool: list[np.ndarray], ratio: float, least: int = 0) -> list[np.ndar
     return [found[k] for k in sorted(chosen)]
 
 
-def _cuts(side: int, about: int) -> list[slice]:
-    """Equal parts, edge to edge, of three quarters of `about` to one and a half of it; a smaller side is one part."""
-    n = max(1, round(side / about))
+def _cuts(side: int, most: int) -> list[slice]:
+    """Equal parts, edge to edge, of half of `most` to all of it; a smaller side is one part."""
+    n = -(-side // most)
     return [slice(side * i // n, side * (i + 1) // n) for i in range(n)]
