@@ -34,7 +34,7 @@ class RestoredSampler(PatchSampler):
         noise: float,
     ) -> None:
         super().__init__(pool, degradation, seed, spec.neighbours, noise)
-        # Next to the ends of a stack planes were restored from sections on one side only. As neighbours they are seen all the same.
+        # Near the ends of a stack planes were restored from sections on one side only. As neighbours they are seen all the same.
         self.margin = round(degradation.ratio)
         self.views = {}
         for depth in {len(stack) for stack in self.pool}:
