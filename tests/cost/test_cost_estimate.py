@@ -93,6 +93,16 @@ def test_memory_does_not_grow_with_the_volume_but_for_what_is_kept_per_block():
     assert 0 < large["measure"].bytes - small["measure"].bytes < 2048 * 8 * 16**3
 
 
+def test_training_in_two_rounds_costs_what_it_restores():
+    config = configured()
+    layout = laid_out(config, (128, 1024, 1024), (32, 4, 4))
+    one = config.model_copy(update={"prior": config.prior.model_copy(update={"rounds": 1})})
+    (two, single) = (asked_for(c, layout, "uint8")["train"] for c in (config, one))
+    # A part of 2^24 voxels at work, and 2^26 that are kept.
+    assert 1.1e9 < two.bytes - single.bytes < 1.4e9
+    assert two.seconds > single.seconds + 20
+
+
 def test_jobs_ask_for_more_than_they_are_expected_to_take():
     config = configured()
     layout = laid_out(config, (1000, 8192, 8192))
