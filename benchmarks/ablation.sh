@@ -14,6 +14,7 @@ ISOFIELD=${ISOFIELD:-.venv/bin/isofield}
 
 declare -A CHANGES=(
   [default]=""
+  [one_round]="prior.rounds=1"
   [no_neighbours]="prior.neighbours=0"
   [two_neighbours]="prior.neighbours=2"
   [float32]="prior.precision=float32"

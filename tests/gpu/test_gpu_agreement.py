@@ -45,7 +45,7 @@ def block(seed):
 
 def denoiser(precision, device):
     torch.manual_seed(0)
-    made = Denoiser(PriorSpec(channels=(16, 32), precision=precision), 0.5, 0.2)
+    made = Denoiser(PriorSpec(rounds=1, channels=(16, 32), precision=precision), 0.5, 0.2)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return made.to(device).eval().requires_grad_(False)

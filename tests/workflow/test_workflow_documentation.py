@@ -20,6 +20,8 @@ from isofield.config import Config, doc, load_config, make_config
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 QUICK = (
+    # Tests share their cores: more threads than these would wait for each other.
+    "run={threads_per_job: 1}",
     "prior={steps: 20, warmup_steps: 5, batch: 4, channels: [8, 8]}",
     "fit={steps: 8}",
     "output={chunk_vox: 32, shard_vox: 64}",
