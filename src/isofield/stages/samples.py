@@ -12,7 +12,7 @@ from isofield.prior.patches import PatchSampler
 
 
 def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> bytes:
-    """PNG of `n` training patches: degraded and interpolated, denoised by the prior, true."""
+    """PNG of `n` training patches: degraded and interpolated, denoised by the prior, and as they were (or were restored)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -26,7 +26,7 @@ def samples_picture(denoiser: Denoiser, sampler: PatchSampler, n: int = 6) -> by
     rows = (
         ("degraded", batch.condition[:, 0]),
         ("posterior mean", denoised[:, 0]),
-        ("true XY patch", batch.clean[:, 0]),
+        ("XY patch", batch.clean[:, 0]),
     )
     figure, axes = pyplot.subplots(3, n, figsize=(1.6 * n, 5), layout="constrained", squeeze=False)
     for row, (label, images) in zip(axes, rows, strict=True):

@@ -190,8 +190,10 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths) -> No
     theirs = PriorSpec.model_validate(about["spec"])
     sampler, _ = make_sampler(config, plan, theirs.neighbours)
     if theirs.rounds == 2:
+        # Enough for a picture.
         side = 2 * sampler.degradation.length
-        sampler = second_sampler(sampler, [sampler.pool[0][:, :side, :side]], denoiser, theirs, theirs, plan, torch.device("cpu"))
+        some = [sampler.pool[0][:5, :side, :side]]
+        sampler = second_sampler(sampler, some, denoiser, theirs, theirs, plan, torch.device("cpu"))
     say(f"train: {init} is used as it is")
     write_bytes_atomic(paths.prior_losses, f"{LOSS_HEADER}\n".encode())
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
