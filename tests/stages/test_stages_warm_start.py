@@ -16,7 +16,7 @@ from isofield.records import read_json
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     """A prior of one piece of tissue."""
-    run = TinyRun.at(tmp_path_factory.mktemp("teacher"), prior={"steps": 120, "learning_rate": 5e-3})
+    run = TinyRun.at(tmp_path_factory.mktemp("teacher"), prior={"rounds": 1, "steps": 120, "learning_rate": 5e-3})
     for name in ("plan", "train"):
         assert run.stage(name) == 0
     return run
@@ -26,7 +26,7 @@ def student(tmp_path, teacher=None, **prior):
     """A run on another piece, planned."""
     init = {"init": str(teacher.paths.prior)} if teacher else {}
     source = {"path": "phantom:tissue?shape=48,64,64&seed=5", "simulate": {"factor": 4}}
-    run = TinyRun.at(tmp_path, source=source, prior={"steps": 20, "learning_rate": 1e-3, **init, **prior})
+    run = TinyRun.at(tmp_path, source=source, prior={"rounds": 1, "steps": 20, "learning_rate": 1e-3, **init, **prior})
     assert run.stage("plan") == 0
     return run
 
@@ -70,7 +70,7 @@ def test_where_the_checkpoint_lies_does_not_matter_but_what_it_holds_does(teache
         ({"channels": [8, 16]}, ("prior.init", "prior.channels", "(8, 8)")),
         ({"n_residual_blocks": 2}, ("prior.init", "prior.n_residual_blocks")),
         ({"neighbours": 0}, ("prior.init", "prior.neighbours")),
-        ({"rounds": 1}, ("prior.init", "prior.rounds 2", "this run has 1")),
+        ({"rounds": 2}, ("prior.init", "prior.rounds 1", "this run has 2")),
         ({"init": "nowhere.safetensors"}, ("prior.init", "nowhere.safetensors", "is not a file")),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_prior_is_refused(teacher, tmp_path, capsys):
     assert str(text) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("other", [{}, {"rounds": 1, "neighbours": 0}, {"rounds": 2}], ids=str)
+@pytest.mark.parametrize("other", [{"rounds": 1, "neighbours": 0}, {"rounds": 2}], ids=str)
 def test_a_prior_can_be_used_as_it_is_whatever_its_network_sees(tmp_path, other):
     """What it was trained by counts, not what the configuration that uses it would train."""
     teacher = TinyRun.at(tmp_path / "teacher", prior={"steps": 4, **other})
