@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -265,4 +266,5 @@ def test_the_configurations_that_come_with_it_load(file):
     config = load_config(file)
     for stage, names in SECTIONS_READ.items():
         given = load_sections(config.section_json(*names), names)
-        assert given.run == config.run, stage
+        for name in names:
+            assert attrgetter(name)(given) == attrgetter(name)(config), (stage, name)
