@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make demo      reconstruct the embedded demo volume, end with its figures and where to look"
-	@echo "make test      the default tests, real Snakemake runs among them (about 20 minutes on 2 cores)"
+	@echo "make test      the default tests, real Snakemake runs among them (about 15 minutes on 2 cores)"
 	@echo "make test-slurm  the workflow on a SLURM of two nodes that the tests start (about 10 minutes on 2 cores)"
 	@echo "make test-faults  kills, damages and starves the stages, and writes what came of it into docs/reliability.md"
 	@echo "make soak      200 blocks under random kills for 20 minutes, compared with an undisturbed run"
