@@ -16,7 +16,7 @@ from isofield.field.spec import N_DRAW_SIGMAS, FieldSpec, FitSpec
 from isofield.geometry import ZYX
 from isofield.jobs import Jobs
 from isofield.plan import Layout
-from isofield.prior.spec import PriorSpec, axial_fold
+from isofield.prior.spec import RESTORED_VOX, PriorSpec, axial_fold
 from isofield.speed import (
     REFERENCE_BLOCK_VOX,
     REFERENCE_CONTEXT_VOX,
@@ -68,6 +68,11 @@ def blend_effort(jobs: Jobs) -> float:
 def training_effort(prior: PriorSpec, ratio: Fraction) -> float:
     """Work of a training step, in units of a voxel that the network of `prior` sees."""
     return prior.batch * prior.patch_vox**2 * network_work(prior, ratio)
+
+
+def n_restored(prior: PriorSpec, measured_vox: int, ratio: Fraction) -> Fraction:
+    """Voxels that the network of the first round restores for the second one to learn from."""
+    return min(Fraction(RESTORED_VOX), measured_vox * ratio) if prior.rounds == 2 else Fraction(0)
 
 
 def network_work(prior: PriorSpec, ratio: Fraction) -> float:

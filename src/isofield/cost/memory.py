@@ -8,10 +8,11 @@ from math import prod
 
 from isofield.blocks import BlockGrid
 from isofield.config import Sections
+from isofield.cost.effort import n_restored
 from isofield.field.spec import SLICES_PER_CALL, FieldSpec
 from isofield.geometry import ZYX
 from isofield.paths import expand
-from isofield.prior.spec import PART_SECTIONS, PART_VOX, RESTORED_VOX, PriorSpec
+from isofield.prior.spec import PART_SECTIONS, PART_VOX, PriorSpec
 from isofield.storage.place import KEPT_BYTES
 from isofield.storage.uri import is_remote
 
@@ -116,8 +117,6 @@ def train_job_bytes(spec: PriorSpec, measured_vox: int, itemsize: int, ratio: Fr
     pool = min(spec.pool_bytes // 4, measured_vox)
     levels = sum(channels / 4**level for level, channels in enumerate(spec.channels))
     graph = 4 * spec.batch * spec.patch_vox**2 * (30 * spec.n_residual_blocks * levels / 4 + 64)
-    restored = 0.0
-    if spec.rounds == 2:
-        part = min(PART_SECTIONS * PART_VOX**2, measured_vox) * ratio
-        restored = RESTORED_BYTES_PER_VOX * part + 4 * min(RESTORED_VOX, measured_vox * ratio)
-    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph + restored)
+    restored = n_restored(spec, measured_vox, ratio)
+    part = min(PART_SECTIONS * PART_VOX**2 * ratio, restored)
+    return INTERPRETER_BYTES + pool * (itemsize + 3 * 4) + int(graph + RESTORED_BYTES_PER_VOX * part + 4 * restored)

@@ -9,10 +9,9 @@ import numpy as np
 
 from isofield.config import Config
 from isofield.cost import memory
-from isofield.cost.effort import adapted, n_reached
+from isofield.cost.effort import adapted, n_reached, n_restored
 from isofield.cost.storage import made_shape
 from isofield.plan import Layout
-from isofield.prior.spec import RESTORED_VOX
 from isofield.speed import CPU_SPEED, GPU_SPEED, Speed
 
 START_S = 30.0
@@ -70,9 +69,9 @@ def rule_costs(config: Config, layout: Layout, dtype: str, speed: Speed) -> dict
     measured_s = n_measured * grid.core.volume / (MEASURE_TRUTH_VOX_PER_S if has_truth else MEASURE_VOX_PER_S)
     plan_s = n_blocks * PLAN_BLOCK_S + min(measured_vox, PLAN_LOOK_VOX) / READ_VOX_PER_S
     train_s = config.prior.steps * speed.training_step_s + min(config.prior.pool_bytes // 4, measured_vox) / READ_VOX_PER_S
-    if config.prior.rounds == 2 and config.prior.steps:
+    if config.prior.steps:
         # Restoring takes no longer than fitting, which restores too.
-        train_s += min(RESTORED_VOX, measured_vox * layout.axial.ratio) / speed.fit_vox_per_s
+        train_s += float(n_restored(config.prior, measured_vox, layout.axial.ratio)) / speed.fit_vox_per_s
     copied = min(measured_vox, config.report.max_measured_vox)
     mapped_s = min(n_vox, config.report.max_map_vox) / MEASURE_VOX_PER_S
     # A share of the image is read back, and of the blocks some are fitted once more.
