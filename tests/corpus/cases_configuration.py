@@ -64,6 +64,9 @@ KEYS = (
     Case("shard of part of a chunk", "output", "nearest that is: 32", "Mend", {"output": {"chunk_vox": 16, "shard_vox": 40}}),
     Case("patches of 33 voxels", "prior.patch_vox", "multiple of 8", "Mend", {"prior": {"patch_vox": 33}}),
     Case("no steps and no prior", "prior", "no init", "prior.init", {"prior": {"steps": 0}}),
+    Case("one step for two rounds", "prior", "fewer than rounds", "more steps", {"prior": {"steps": 1}}),
+    Case("nothing restores", "prior", "restores by its", "set rounds to 1", {"prior": {"posterior_mean_share": 0}}),
+    Case("shares beyond a batch", "prior", "exceed 1", "lower one", {"prior": {"unconditional_share": 0.5}}),
     Case(
         "two things wrong",
         "blocks.write_vox",

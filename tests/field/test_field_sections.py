@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isofield.field.fit import drawn_to_sections, fit_fields, render_fields
-from isofield.field.spec import MAX_DATA_WEIGHT, SECTION_ERROR, FieldSpec, FitSpec
+from isofield.field.spec import LITTLE_NOISE, MAX_DATA_WEIGHT, FieldSpec, FitSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,13 +65,13 @@ def test_without_weight_or_sections_that_are_believed_nothing_is_drawn():
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.05, 0.2])
-def test_the_share_of_the_way_is_that_of_the_variances(noise):
+def test_the_share_of_the_way_is_that_of_the_weight(noise):
     """Sections of whole planes, none of which another section shares: what the weight is for can be said in one line."""
     block = block_of(0, noise=noise)
     wanted = torch.from_numpy(smooth_volume(SHAPE, 0, width=2.5))[None]
     drawn = drawn_to_sections(wanted, stacked(block), FitSpec().data_weight_at(noise))
     left, before = (np.tensordot(block.measure, v[0].numpy(), axes=1) - block.measured for v in (drawn, wanted))
-    weight = min(MAX_DATA_WEIGHT, (SECTION_ERROR / noise) ** 2)
+    weight = min(MAX_DATA_WEIGHT, (LITTLE_NOISE / noise) ** 4)
     np.testing.assert_allclose(left, before / (1 + weight), atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from isofield.benchmark.prior_budget import prior_steps
 from isofield.benchmark.setting import CONDITIONAL, UNCONDITIONAL, Measured, Setting
 from isofield.blend import Windows, gather, whole_blocks
 from isofield.errors import InputError
@@ -21,9 +22,6 @@ from isofield.omezarr.reading import read_region
 from isofield.paths import RunPaths
 from isofield.prior.checkpoint import load_prior
 from isofield.prior.spec import PriorSpec
-from isofield.prior.training import initial_state, train
-from isofield.progress import say
-from isofield.quality.baselines.budget import N_TIMED_STEPS, steps_within
 from isofield.quality.baselines.interpolation import Interpolation
 from isofield.quality.baselines.regressor import Regressor
 from isofield.quality.baselines.ridge import Ridge
@@ -33,7 +31,7 @@ from isofield.stages.blending import blend_job
 from isofield.stages.device import choose_device
 from isofield.stages.fitting import fit_job
 from isofield.stages.imaging import make_canvas
-from isofield.stages.training import make_sampler, train_prior
+from isofield.stages.training import train_prior
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def train_shared(setting: Setting, which: str) -> float:
     """Train a prior for the setting's budget; seconds it took. Kept under its name in the setting's folder."""
     changes: tuple[str, ...] = ()
     if which == UNCONDITIONAL:
-        changes = ("prior.unconditional_share=1", "prior.posterior_mean_share=0")
+        changes = ("prior.unconditional_share=1", "prior.posterior_mean_share=0", "prior.rounds=1")
     plan, paths = setting.planned(which, changes)
     config = setting.sections("train", which, changes)
     steps = prior_steps(config, plan, setting.train_s)
@@ -66,18 +64,6 @@ def train_shared(setting: Setting, which: str) -> float:
     seconds = time.monotonic() - started
     write_json(paths.root / "cost.json", {"train_s": seconds, "steps": steps})
     return seconds
-
-
-def prior_steps(config, plan, seconds: float) -> int:
-    """Training steps of the prior that fit into `seconds` on this device."""
-    device = choose_device(config.run.device, config.run.threads_per_job)
-    sampler, _ = make_sampler(config, plan)
-    # A step of a second round, with its few channels more, is taken to last as long.
-    spec = config.prior.model_copy(update={"steps": 2 * N_TIMED_STEPS, "rounds": 1})
-    state = initial_state(spec, sampler, 0, device)
-    steps = steps_within(seconds, train(state, spec, sampler, 0))
-    say(f"benchmark: {steps} training steps in {seconds:.0f} s")
-    return steps
 
 
 def _baseline(make: Callable[[torch.device], object]) -> Callable[[Setting], Outcome]:

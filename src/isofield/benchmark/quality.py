@@ -23,7 +23,7 @@ from isofield.progress import say
 from isofield.records import fingerprint, read_json, write_bytes_atomic, write_json
 from isofield.stages.fitting import FIT_CODE
 
-RESULT_CODE = 3
+RESULT_CODE = 4
 """Raised whenever a change makes results that are kept in a benchmark's folder out of date."""
 
 

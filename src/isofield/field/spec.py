@@ -21,8 +21,8 @@ N_DRAW_SIGMAS = 8
 
 THICK = 8
 """Voxels along z of a section between which a posterior mean is so smooth that every other one has a node of the finest grid."""
-SECTION_ERROR = 0.05
-"""Standard deviation, in working units, of what a section of the targets is expected to be off by (docs/method.md)."""
+LITTLE_NOISE = 0.05
+"""Standard deviation, in working units, of noise of the sections of which a field reproduces half (docs/method.md)."""
 MAX_DATA_WEIGHT = 25.0
 
 Stride = PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -153,9 +153,9 @@ class FitSpec(Spec):
     )
     data_weight: NonNegativeFloat | None = Field(
         None,
-        description="weight of the data term, relative to the prior term at prior_weight 1; null: (2.5 % of the contrast / noise "
-        "of the sections) squared, 25 at most, so that little noise is reproduced and strong noise is not; 4 in mode sds or "
-        "without prior",
+        description="weight of the data term, relative to the prior term at prior_weight 1; null: the fourth power of (2.5 % of "
+        "the contrast / noise of the sections), 25 at most, so that little noise is reproduced and strong noise is not; 4 in "
+        "mode sds or without prior",
     )
     prior_weight: NonNegativeFloat = Field(1.0, description="weight of the prior term; 0 leaves the data term alone")
     batch_blocks: PositiveInt | None = Field(
@@ -180,13 +180,13 @@ class FitSpec(Spec):
     def data_weight_at(self, noise: float) -> float:
         """Weight of the data term where sections have white noise of this standard deviation, in working units.
 
-        In the ratio of the variances a section is drawn between what is measured and what the prior makes of it.
+        By this weight to 1 a section is drawn between what is measured and what the prior makes of it.
         """
         if self.data_weight is not None:
             return self.data_weight
         if not self.has_targets:
             return 4.0
-        return min(MAX_DATA_WEIGHT, (SECTION_ERROR / noise) ** 2) if noise else MAX_DATA_WEIGHT
+        return min(MAX_DATA_WEIGHT, (LITTLE_NOISE / noise) ** 4) if noise else MAX_DATA_WEIGHT
 
     @property
     def rate(self) -> float:

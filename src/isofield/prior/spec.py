@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -122,9 +121,14 @@ class PriorSpec(Spec):
         return 3 + self.n_beside
 
     @model_validator(mode="after")
-    def _a_step_per_round(self) -> PriorSpec:
+    def _two_rounds(self) -> PriorSpec:
         if 0 < self.steps < self.rounds:
             raise ValueError(f"steps is {self.steps}, fewer than rounds ({self.rounds}); train for more steps")
+        if self.rounds == 2 and not self.posterior_mean_share:
+            raise ValueError(
+                "posterior_mean_share is 0 and rounds is 2, whose first network restores by its posterior mean; "
+                "raise the share, or set rounds to 1"
+            )
         return self
 
     @model_validator(mode="after")
@@ -138,13 +142,13 @@ class PriorSpec(Spec):
 
 
 def axial_fold(ratio: Fraction) -> int:
-    """Planes that are folded into channels before the first convolution: whole sections, where they are whole planes thick.
+    """Planes that are folded into channels before the first convolution: those of a section, where it is whole planes thick.
 
     Along z nothing is known that is finer than a section. Folded section by section, every plane keeps its channel and its
-    place in the section, and the network need not learn one and the same thing once per place: at equal time of training this is
-    worth 0.17 dB (docs/method.md). Small sections are folded several at a time, to save convolutions; at ratios that are not
-    whole places drift through the channels.
+    place in the section, and the network need not learn one and the same thing once per place. At equal time of training this is
+    worth 0.17 dB at x8, and 0.05 dB at x4 over two sections at a time (docs/method.md). At ratios that are not whole places drift
+    through the channels.
     """
     if ratio.denominator > 1 or ratio == 1:
         return 4 if ratio < 4 else 8
-    return int(ratio) * math.ceil(6 / ratio)
+    return int(ratio)

@@ -32,7 +32,7 @@ from isofield.stages.device import choose_device, is_out_of_memory, release_memo
 from isofield.stages.stopping import BlocksFailedError, StoppedError, StopRequest
 from isofield.stages.tables import read_table
 
-FIT_CODE = 6
+FIT_CODE = 7
 """Raised whenever a change of the fitting code changes what it produces."""
 RETRY_STEP_SCALE = 0.25
 

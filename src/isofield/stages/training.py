@@ -43,7 +43,7 @@ from isofield.stages.samples import samples_picture
 from isofield.stages.sampling import require_learnable, sample_crops
 from isofield.stages.stopping import StoppedError, StopRequest
 
-PRIOR_CODE = 5
+PRIOR_CODE = 6
 """Raised whenever a change of the training code changes what it produces."""
 LOSS_HEADER = "step,loss,posterior_mean_loss"
 Losses = list[tuple[int, float, float]]

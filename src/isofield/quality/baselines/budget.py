@@ -36,16 +36,26 @@ class Recipe:
 
 
 def steps_within(seconds: float, steps: Iterable[object]) -> int:
-    """How many steps fit into `seconds` on this device, from the pace of the first 2 * N_TIMED_STEPS of `steps`.
+    """How many steps fit into `seconds` on this device, from the pace of the first of `steps`.
 
     Counted once, before training: what else runs on the machine meanwhile then costs time and no step, and two methods that are
-    compared have the same budget. What runs just now makes some of the timed steps slow and none fast, hence a low percentile.
+    compared have the same budget.
     """
-    if seconds <= 0:
-        return 0
+    return steps_at(seconds, pace(steps)) if seconds > 0 else 0
+
+
+def steps_at(seconds: float, seconds_per_step: float) -> int:
+    """Steps in `seconds` at this pace, N_TIMED_STEPS at least."""
+    return max(N_TIMED_STEPS, round(seconds / seconds_per_step))
+
+
+def pace(steps: Iterable[object]) -> float:
+    """Seconds that one of `steps` takes, from the first 2 * N_TIMED_STEPS.
+
+    What runs just now makes some of the timed steps slow and none fast, hence a low percentile.
+    """
     times = np.array([time.monotonic() for _ in itertools.islice(steps, 2 * N_TIMED_STEPS)])
-    pace = float(np.percentile(np.diff(times)[-N_TIMED_STEPS:], 25))
-    return max(N_TIMED_STEPS, round(seconds / pace))
+    return float(np.percentile(np.diff(times)[-N_TIMED_STEPS:], 25))
 
 
 def train_within(
