@@ -18,10 +18,11 @@ def method_montage(volumes: Mapping[str, np.ndarray], axis: int, voxel_nm: float
     """PNG of the middle slice across `axis` (1: ZX, 2: ZY) of each volume (Z, Y, X), truth last, one contrast for all."""
     slices = {name: _middle(volume, axis) for name, volume in volumes.items()}
     low, high = np.percentile(slices["truth"], (0.5, 99.5))
-    rows = ceil(len(slices) / COLUMNS)
-    figure = Figure(figsize=(3.0 * COLUMNS, 3.2 * rows), layout="constrained")
+    columns = min(len(slices), COLUMNS)
+    rows = ceil(len(slices) / columns)
+    figure = Figure(figsize=(3.0 * columns, 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis_, (name, image) in zip(axes, slices.items(), strict=False):
         axis_.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axis_.set_title(name, fontsize=11)

@@ -21,7 +21,7 @@ TIMED_SECTIONS = 5
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: of a step of training, the mean of the rounds; and between the rounds, of restoring."""
+    """Seconds: of a step of training, the mean of its rounds; and of restoring, between the rounds."""
 
     step_s: float
     between_s: float = 0.0
@@ -58,4 +58,5 @@ def training_pace(config: Sections, plan: Plan) -> Pace:
     measured_vox = sum(stack.size for stack in sampler.pool)
     parts = n_restored(spec, measured_vox, plan.axial.ratio) / (part.size * plan.axial.ratio)
     _, second_s = some_steps(second, 2)
-    return Pace((first_s + second_s) / 2, part_s * float(parts))
+    # An init is the first network: all steps are the second one's.
+    return Pace(second_s if spec.init else (first_s + second_s) / 2, part_s * float(parts))
