@@ -117,7 +117,7 @@ def test_slices_do_not_see_each_other():
 
 @pytest.mark.parametrize(
     ("ratio", "fold"),
-    [("2", 2), ("4", 4), ("8", 8), ("10", 10), ("12", 12), ("1", 4), ("5/2", 4), ("250/23", 8)],
+    [("2", 2), ("4", 4), ("8", 8), ("10", 10), ("12", 12), ("1", 4), ("5/2", 4), ("9/2", 4), ("250/23", 8)],
 )
 def test_whole_sections_are_folded_where_they_are_whole_planes_thick(ratio, fold):
     assert axial_fold(Fraction(ratio)) == fold
