@@ -13,10 +13,7 @@ from isofield.prior.training import TrainingState, initial_state, train
 from isofield.progress import say
 from isofield.quality.baselines.budget import N_TIMED_STEPS, pace, steps_at
 from isofield.stages.device import choose_device
-from isofield.stages.training import make_sampler, second_sampler
-
-TIMED_SECTIONS = 5
-"""Sections of the part that is restored to see how long that takes."""
+from isofield.stages.training import make_sampler, second_sampler, small_part
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,8 @@ def training_pace(config: Sections, plan: Plan) -> Pace:
     state, first_s = some_steps(sampler, 1)
     if spec.rounds == 1:
         return Pace(first_s)
-    side = 2 * sampler.degradation.length
-    part = sampler.pool[0][:TIMED_SECTIONS, :side, :side]
+    part, sees = small_part(sampler), spec.model_copy(update={"rounds": 1})
     started = time.monotonic()
-    sees = spec.model_copy(update={"rounds": 1})
     second = second_sampler(sampler, [part], state.average, sees, spec, plan, device)
     part_s = time.monotonic() - started
     measured_vox = sum(stack.size for stack in sampler.pool)

@@ -155,6 +155,12 @@ def second_sampler(
     return RestoredSampler(parts, sampler.degradation, sampler.seed, plan.model, spec, sampler.noise)
 
 
+def small_part(sampler: PatchSampler) -> np.ndarray:
+    """A part of the pool (5, Y, X): enough for a picture, or to see how long restoring takes."""
+    side = 2 * sampler.degradation.length
+    return sampler.pool[0][:5, :side, :side]
+
+
 def len_of(losses: Losses) -> int:
     """Steps that these losses are of."""
     return losses[-1][0] if losses else 0
@@ -190,10 +196,7 @@ def adopt_prior(init: Path, config: Sections, plan: Plan, paths: RunPaths) -> No
     theirs = PriorSpec.model_validate(about["spec"])
     sampler, _ = make_sampler(config, plan, theirs.neighbours)
     if theirs.rounds == 2:
-        # Enough for a picture.
-        side = 2 * sampler.degradation.length
-        some = [sampler.pool[0][:5, :side, :side]]
-        sampler = second_sampler(sampler, some, denoiser, theirs, theirs, plan, torch.device("cpu"))
+        sampler = second_sampler(sampler, [small_part(sampler)], denoiser, theirs, theirs, plan, torch.device("cpu"))
     say(f"train: {init} is used as it is")
     write_bytes_atomic(paths.prior_losses, f"{LOSS_HEADER}\n".encode())
     write_bytes_atomic(paths.prior_samples, samples_picture(denoiser, sampler))
